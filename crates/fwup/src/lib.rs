@@ -1,0 +1,1 @@
+//! The `.fw` firmware format.

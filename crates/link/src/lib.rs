@@ -1,0 +1,1 @@
+//! What server and device say to each other.

@@ -1,0 +1,3 @@
+//! The `muster-agent` binary.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! The Muster fleet-management server.

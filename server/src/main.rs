@@ -1,0 +1,3 @@
+//! The `muster-server` binary.
+
+fn main() {}
