@@ -1,1 +1,12 @@
 //! The Muster fleet-management server.
+//!
+//! The rooms form a line; a room's model, store and service call only rooms before it: audit, accounts, products, keys,
+//! firmware, ca, devices, deployments, links. Pages and api are a second storey over all of them, reached only by routes.
+
+pub mod accounts;
+pub mod app;
+pub mod audit;
+pub mod platform;
+pub mod products;
+pub mod routes;
+pub mod web;

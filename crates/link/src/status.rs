@@ -59,10 +59,8 @@ struct Wire {
 impl Wire {
     fn delay(&self) -> Duration {
         let delay = match (self.delay_ms, self.delay_for) {
-            (Some(ms), _) => Duration::from_millis(ms),
             (None, Some(minutes)) if minutes < DELAY_FOR_MILLISECONDS_FROM => Duration::from_secs(minutes * 60),
-            (None, Some(ms)) => Duration::from_millis(ms),
-            (None, None) => Duration::ZERO,
+            (exact, coarse) => Duration::from_millis(exact.or(coarse).unwrap_or(0)),
         };
         delay.min(DELAY_MAX)
     }

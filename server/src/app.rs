@@ -1,0 +1,10 @@
+//! The application: every handle that a handler may use, and the servers that answer.
+
+use crate::platform::Platform;
+
+/// What handlers share. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct App {
+    /// The platform's handles.
+    pub platform: Platform,
+}

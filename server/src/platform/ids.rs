@@ -1,0 +1,52 @@
+//! Typed ids: UUID version 7, one newtype a concept, made by [`declare_id!`](crate::declare_id).
+
+use uuid::Uuid;
+
+use super::clock::Clock;
+use super::random::Random;
+
+/// What every id is.
+pub trait Id: Sized {
+    /// A new id of this moment.
+    fn from_parts(clock: &Clock, random: &Random) -> Self;
+}
+
+/// A UUID version 7 of this moment.
+pub fn new_uuid(clock: &Clock, random: &Random) -> Uuid {
+    let millis = (clock.now().unix_timestamp_nanos() / 1_000_000).unsigned_abs() as u64;
+    uuid::Builder::from_unix_timestamp_millis(millis, &random.bytes()).into_uuid()
+}
+
+/// Declares an id type around [`Uuid`].
+#[macro_export]
+macro_rules! declare_id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(
+            Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, sqlx::Type, serde::Serialize, serde::Deserialize,
+        )]
+        #[sqlx(transparent)]
+        #[serde(transparent)]
+        pub struct $name(pub uuid::Uuid);
+
+        impl $crate::platform::ids::Id for $name {
+            fn from_parts(clock: &$crate::platform::clock::Clock, random: &$crate::platform::random::Random) -> Self {
+                Self($crate::platform::ids::new_uuid(clock, random))
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                self.0.fmt(formatter)
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = uuid::Error;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                text.parse().map(Self)
+            }
+        }
+    };
+}

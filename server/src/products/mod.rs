@@ -1,0 +1,10 @@
+//! Products: devices that run the same kind of firmware.
+//!
+//! [`Product`] is the proof that the viewer may see it: it is made only by [`access`], out of an [`Org`](crate::accounts::Org).
+
+pub mod model;
+pub mod service;
+mod store;
+
+pub use model::{Product, ProductId};
+pub use service::access;

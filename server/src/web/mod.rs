@@ -1,0 +1,5 @@
+//! HTTP with no fleet meaning: errors, pages, sessions' cookies, forms, assets, streams.
+
+pub mod error;
+
+pub use error::{Error, FieldErrors};
