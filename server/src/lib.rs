@@ -6,6 +6,7 @@
 pub mod accounts;
 pub mod app;
 pub mod audit;
+pub mod ca;
 pub mod platform;
 pub mod products;
 pub mod routes;
