@@ -6,7 +6,12 @@
 pub mod accounts;
 pub mod app;
 pub mod audit;
+pub mod cli;
+pub mod config;
+pub mod lifecycle;
+pub mod links;
 pub mod platform;
 pub mod products;
 pub mod routes;
+pub mod telemetry;
 pub mod web;
