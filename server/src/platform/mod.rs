@@ -12,6 +12,7 @@ pub mod nodes;
 pub mod postgres;
 pub mod random;
 pub mod store;
+pub mod sweep;
 pub mod vault;
 
 use sqlx::PgPool;
