@@ -11,6 +11,7 @@ pub mod cli;
 pub mod config;
 pub mod lifecycle;
 pub mod links;
+pub mod listeners;
 pub mod platform;
 pub mod products;
 pub mod routes;

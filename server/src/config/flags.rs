@@ -11,7 +11,7 @@ macro_rules! group {
     ($(#[$doc:meta])* $group:ident { $( $(#[$attr:meta])* $key:ident, )+ }) => {
         $(#[$doc])*
         #[derive(Clone, Default, clap::Args)]
-        pub struct $group { $( $(#[$attr])* #[arg(long)] pub $key: Option<String>, )+ }
+        pub struct $group { $( #[arg(long)] $(#[$attr])* pub $key: Option<String>, )+ }
 
         impl Group for $group {
             fn given(&self) -> Vec<(&'static str, Option<String>)> {

@@ -126,7 +126,8 @@ impl Inputs {
 
     fn read_file(&mut self, path: &Path) -> Result<(), String> {
         let shown = path.display();
-        let text = std::fs::read_to_string(path).map_err(|error| format!("--config {shown} cannot be read: {error}."))?;
+        let text =
+            std::fs::read_to_string(path).map_err(|error| format!("--config {shown} cannot be read: {error}."))?;
         let table: toml::Table = text
             .parse()
             .map_err(|error| format!("--config {shown} is no TOML: {error}"))?;
@@ -188,9 +189,9 @@ impl Inputs {
         self.optional(key, parse)
     }
 
-    /// Where a key's value came from, if it was given.
-    pub fn source(&self, key: &str) -> Option<&Source> {
-        self.values.get(key).map(|(_, source)| source)
+    /// Where each value came from.
+    pub fn sources(&self) -> impl Iterator<Item = (&'static str, &Source)> {
+        self.values.iter().map(|(key, (_, source))| (*key, source))
     }
 
     /// Ends the reading.

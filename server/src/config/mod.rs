@@ -157,11 +157,7 @@ impl Logging {
 /// # Errors
 /// When it is missing or bad.
 pub fn read_database_url(inputs: &mut Inputs) -> Option<Secret> {
-    inputs.required(
-        "database_url",
-        "this command works on a database",
-        values::database_url,
-    )
+    inputs.required("database_url", "this command works on a database", values::database_url)
 }
 
 #[cfg(test)]

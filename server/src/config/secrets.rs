@@ -51,8 +51,8 @@ pub fn read_master_key(text: &str) -> Result<MasterKey, String> {
                 .to_owned(),
         );
     }
-    let mut bytes =
-        std::fs::read(path).map_err(|error| format!("names the file {}, which cannot be read: {error}.", path.display()))?;
+    let mut bytes = std::fs::read(path)
+        .map_err(|error| format!("names the file {}, which cannot be read: {error}.", path.display()))?;
     let key = <[u8; 32]>::try_from(bytes.as_slice())
         .map(Zeroizing::new)
         .ok()

@@ -52,13 +52,22 @@ impl FromStr for BaseUrl {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let fix = "Give scheme, host and port only, such as https://muster.example.com.";
-        let uri: Uri = text.parse().map_err(|_| format!("is {text:?}, which is no URL. {fix}"))?;
+        let uri: Uri = text
+            .parse()
+            .map_err(|_| format!("is {text:?}, which is no URL. {fix}"))?;
         let scheme = match uri.scheme_str() {
             Some("https") => "https",
             Some("http") => "http",
-            _ => return Err(format!("is {text:?}, which begins with neither http:// nor https://. {fix}")),
+            _ => {
+                return Err(format!(
+                    "is {text:?}, which begins with neither http:// nor https://. {fix}"
+                ));
+            }
         };
-        let (Some(host), true) = (uri.host(), uri.authority().is_some_and(|all| !all.as_str().contains('@'))) else {
+        let (Some(host), true) = (
+            uri.host(),
+            uri.authority().is_some_and(|all| !all.as_str().contains('@')),
+        ) else {
             return Err(format!("is {text:?}, which is no URL. {fix}"));
         };
         if uri.path() != "/" || uri.query().is_some() {
@@ -93,7 +102,9 @@ impl FromStr for LogFormat {
 /// An address to listen on.
 pub(super) fn addr(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| {
-        format!("is {text:?}, which is no address. Give an IP address and a port, such as 127.0.0.1:4000 or 0.0.0.0:4000.")
+        format!(
+            "is {text:?}, which is no address. Give an IP address and a port, such as 127.0.0.1:4000 or 0.0.0.0:4000."
+        )
     })
 }
 
@@ -112,7 +123,9 @@ pub(super) fn database_url(text: &str) -> Result<Secret, String> {
 pub(super) fn file(text: &str) -> Result<PathBuf, String> {
     match std::fs::File::open(text) {
         Ok(_) => Ok(PathBuf::from(text)),
-        Err(error) => Err(format!("names the file {text}, which cannot be read: {error}. Give a PEM file.")),
+        Err(error) => Err(format!(
+            "names the file {text}, which cannot be read: {error}. Give a PEM file."
+        )),
     }
 }
 

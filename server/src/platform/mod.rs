@@ -6,6 +6,7 @@ pub mod blobs;
 pub mod clock;
 pub mod db;
 pub mod events;
+pub mod files;
 pub mod ids;
 pub mod metrics;
 pub mod nodes;

@@ -86,7 +86,11 @@ impl FromStr for StoreUrl {
             return Err(format!("is {text:?}, which is no URL of a store. {fix}"));
         };
         let (name, prefix) = rest.split_once('/').unwrap_or((rest, ""));
-        if name.is_empty() || !name.chars().all(|char| char.is_ascii_alphanumeric() || "-._".contains(char)) {
+        if name.is_empty()
+            || !name
+                .chars()
+                .all(|char| char.is_ascii_alphanumeric() || "-._".contains(char))
+        {
             return Err(format!("is {text:?}, which names no bucket. {fix}"));
         }
         Ok(Self::Bucket {
