@@ -42,7 +42,9 @@ impl Identities {
     /// [`Refusal`] says why it is nobody.
     pub async fn who(&self, certificate: Certificate) -> Result<Peer, Refusal> {
         let (answer, answered) = oneshot::channel();
-        self.0.try_send(Question { certificate, answer }).map_err(|_| Refusal::Unavailable)?;
+        self.0
+            .try_send(Question { certificate, answer })
+            .map_err(|_| Refusal::Unavailable)?;
         answered.await.unwrap_or(Err(Refusal::Unavailable))
     }
 }
@@ -68,8 +70,10 @@ async fn serve(platform: &Platform, proof: Sweep, work: &tokio::sync::Mutex<mpsc
 }
 
 async fn answer(platform: &Platform, proof: Sweep, batch: Vec<Question>) {
-    let (certificates, answers): (Vec<_>, Vec<_>) =
-        batch.into_iter().map(|question| (question.certificate, question.answer)).unzip();
+    let (certificates, answers): (Vec<_>, Vec<_>) = batch
+        .into_iter()
+        .map(|question| (question.certificate, question.answer))
+        .unzip();
     match identity::identify(platform, proof, &certificates).await {
         Ok(found) => {
             for (answer, found) in answers.into_iter().zip(found) {

@@ -42,7 +42,10 @@ pub async fn connect(
     };
     match app.links.identities.who(certificate).await {
         Ok(peer) => {
-            let address = request.peer_addr().map(|address| address.ip().to_string()).unwrap_or_default();
+            let address = request
+                .peer_addr()
+                .map(|address| address.ip().to_string())
+                .unwrap_or_default();
             socket::start(&app.links, peer, address, &request, payload)
         }
         Err(refusal) => Ok(refuse(&app, refusal)),
@@ -60,12 +63,23 @@ fn presented(request: &HttpRequest) -> Result<Certificate, Refusal> {
 }
 
 fn refuse(app: &App, refusal: Refusal) -> HttpResponse {
-    app.platform.metrics.links_refused.with_label_values(&[refusal.reason()]).inc();
+    app.platform
+        .metrics
+        .links_refused
+        .with_label_values(&[refusal.reason()])
+        .inc();
     tracing::debug!(reason = refusal.reason(), "a device was refused");
     let (mut response, text) = match refusal {
         Refusal::NoCertificate => (HttpResponse::Unauthorized(), NO_CREDENTIAL),
         Refusal::Unavailable => (HttpResponse::ServiceUnavailable(), UNAVAILABLE),
-        _ => return HttpResponse::Unauthorized().insert_header((header::CONNECTION, "close")).finish(),
+        _ => {
+            return HttpResponse::Unauthorized()
+                .insert_header((header::CONNECTION, "close"))
+                .finish();
+        }
     };
-    response.insert_header((REASON_HEADER, text)).insert_header((header::CONNECTION, "close")).body(text)
+    response
+        .insert_header((REASON_HEADER, text))
+        .insert_header((header::CONNECTION, "close"))
+        .body(text)
 }

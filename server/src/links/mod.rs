@@ -50,8 +50,19 @@ impl Links {
         let (identities, identity_work) = Identities::new();
         let (writer, writer_work) = Writer::new();
         let registry = Arc::new(Registry::new(platform.metrics.clone()));
-        let links = Self { platform, registry, identities, writer };
-        let tasks = Tasks { links: links.clone(), identities: identity_work, writer: writer_work, urls, scheduler };
+        let links = Self {
+            platform,
+            registry,
+            identities,
+            writer,
+        };
+        let tasks = Tasks {
+            links: links.clone(),
+            identities: identity_work,
+            writer: writer_work,
+            urls,
+            scheduler,
+        };
         (links, tasks)
     }
 
@@ -69,7 +80,13 @@ impl Links {
 impl Tasks {
     /// Serves the links until told to stop; then writes what is still to be written.
     pub async fn run(self, proof: Sweep, stop: CancellationToken) {
-        let Self { links, identities, writer, urls, scheduler } = self;
+        let Self {
+            links,
+            identities,
+            writer,
+            urls,
+            scheduler,
+        } = self;
         let platform = links.platform.clone();
         tokio::join!(
             identities::run(platform.clone(), proof, identities, stop.clone()),

@@ -45,7 +45,11 @@ pub(super) async fn run(
 }
 
 /// Handles what waits, and gives the devices here that were assigned an update.
-fn gather(first: Result<Event, RecvError>, news: &mut broadcast::Receiver<Event>, registry: &Registry) -> Vec<DeviceId> {
+fn gather(
+    first: Result<Event, RecvError>,
+    news: &mut broadcast::Receiver<Event>,
+    registry: &Registry,
+) -> Vec<DeviceId> {
     let mut assigned = BTreeSet::new();
     let mut next = first.ok();
     while let Some(event) = next {

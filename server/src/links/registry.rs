@@ -10,8 +10,8 @@ use muster_link::limits::IDLE_TIMEOUT;
 use tokio_util::sync::CancellationToken;
 
 use super::session::Closing;
-use crate::devices::model::LinkId;
 use crate::devices::DeviceId;
+use crate::devices::model::LinkId;
 use crate::platform::metrics::Metrics;
 
 /// The map is cut so that connects do not wait for each other.
@@ -56,16 +56,22 @@ pub struct Heard {
 
 impl Heard {
     fn new() -> Self {
-        Self { origin: Instant::now(), millis: AtomicU64::new(0) }
+        Self {
+            origin: Instant::now(),
+            millis: AtomicU64::new(0),
+        }
     }
 
     /// Bytes came.
     pub fn now(&self) {
-        self.millis.store(self.origin.elapsed().as_millis() as u64, Ordering::Relaxed);
+        self.millis
+            .store(self.origin.elapsed().as_millis() as u64, Ordering::Relaxed);
     }
 
     fn silence(&self) -> Duration {
-        self.origin.elapsed().saturating_sub(Duration::from_millis(self.millis.load(Ordering::Relaxed)))
+        self.origin
+            .elapsed()
+            .saturating_sub(Duration::from_millis(self.millis.load(Ordering::Relaxed)))
     }
 }
 
@@ -79,7 +85,10 @@ pub struct Registry {
 impl Registry {
     /// No links yet.
     pub fn new(metrics: Metrics) -> Self {
-        Self { shards: std::array::from_fn(|_| Mutex::default()), metrics }
+        Self {
+            shards: std::array::from_fn(|_| Mutex::default()),
+            metrics,
+        }
     }
 
     fn shard(&self, device: DeviceId) -> MutexGuard<'_, HashMap<DeviceId, Entry>> {
@@ -90,7 +99,11 @@ impl Registry {
     /// Enters a link. An older one of the device is closed.
     pub fn enter(&self, device: DeviceId, link: LinkId, handle: Box<dyn Handle>) -> Arc<Heard> {
         let heard = Arc::new(Heard::new());
-        let entry = Entry { link, handle, heard: Arc::clone(&heard) };
+        let entry = Entry {
+            link,
+            handle,
+            heard: Arc::clone(&heard),
+        };
         let older = self.shard(device).insert(device, entry);
         match older {
             Some(older) => {
@@ -118,7 +131,9 @@ impl Registry {
 
     /// Tells a device; false when it has no link here. A link whose queue is full is closed by its own side.
     pub fn tell(&self, device: DeviceId, message: ToDevice) -> bool {
-        self.shard(device).get(&device).is_some_and(|entry| entry.handle.order(Order::Tell(message)))
+        self.shard(device)
+            .get(&device)
+            .is_some_and(|entry| entry.handle.order(Order::Tell(message)))
     }
 
     /// Ends a device's link.
@@ -130,7 +145,10 @@ impl Registry {
 
     /// Open links.
     pub fn len(&self) -> usize {
-        self.shards.iter().map(|shard| shard.lock().unwrap_or_else(PoisonError::into_inner).len()).sum()
+        self.shards
+            .iter()
+            .map(|shard| shard.lock().unwrap_or_else(PoisonError::into_inner).len())
+            .sum()
     }
 
     fn devices(&self, pick: impl Fn(&Entry) -> bool) -> Vec<DeviceId> {

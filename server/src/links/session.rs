@@ -171,14 +171,18 @@ impl Session {
             (_, "phx_join") => answer(frame, Reply::Error, &json!({ "reason": "unmatched topic" })),
             (Topic::Device, "phx_leave") => self.leave(frame),
             (Topic::Console, "phx_leave") if self.console.take().is_some() => answer(frame, Reply::Ok, &json!({})),
-            (Topic::Extensions, "phx_leave") if self.extensions.take().is_some() => answer(frame, Reply::Ok, &json!({})),
+            (Topic::Extensions, "phx_leave") if self.extensions.take().is_some() => {
+                answer(frame, Reply::Ok, &json!({}))
+            }
             (Topic::Device, _) => self.report(frame),
             _ => Vec::new(),
         }
     }
 
     fn join(&mut self, frame: &Frame<'_>) -> Vec<Effect> {
-        let FromDevice::Join(join) = FromDevice::read(frame) else { return Vec::new() };
+        let FromDevice::Join(join) = FromDevice::read(frame) else {
+            return Vec::new();
+        };
         self.wants_firmware_keys = join.wants_firmware_keys();
         self.wants_archive_keys = join.wants_archive_keys();
         self.device = Channel::Joining {
@@ -198,7 +202,9 @@ impl Session {
     }
 
     fn report(&mut self, frame: &Frame<'_>) -> Vec<Effect> {
-        let Channel::Joined { join_ref } = &self.device else { return Vec::new() };
+        let Channel::Joined { join_ref } = &self.device else {
+            return Vec::new();
+        };
         // A message of an earlier join is stale; clients up to 2.9 send none at all.
         if frame.join_ref.is_some() && frame.join_ref != *join_ref {
             return Vec::new();
@@ -215,11 +221,26 @@ impl Session {
     }
 
     fn joined(&mut self, welcome: Welcome) -> Vec<Effect> {
-        let Channel::Joining { join_ref, reference, topic } = std::mem::take(&mut self.device) else { return Vec::new() };
-        let mut effects = send(reply(join_ref.as_ref(), reference.as_ref(), &topic, Reply::Ok, &json!({})));
+        let Channel::Joining {
+            join_ref,
+            reference,
+            topic,
+        } = std::mem::take(&mut self.device)
+        else {
+            return Vec::new();
+        };
+        let mut effects = send(reply(
+            join_ref.as_ref(),
+            reference.as_ref(),
+            &topic,
+            Reply::Ok,
+            &json!({}),
+        ));
         self.device = Channel::Joined { join_ref };
         if !welcome.keys.is_empty() {
-            let keys = || PublicKeys { keys: welcome.keys.clone() };
+            let keys = || PublicKeys {
+                keys: welcome.keys.clone(),
+            };
             if self.wants_firmware_keys {
                 effects.extend(self.tell(&ToDevice::FirmwareKeys(keys())));
             }
@@ -234,19 +255,40 @@ impl Session {
     }
 
     fn not_joined(&mut self) -> Vec<Effect> {
-        let Channel::Joining { join_ref, reference, topic } = std::mem::take(&mut self.device) else { return Vec::new() };
+        let Channel::Joining {
+            join_ref,
+            reference,
+            topic,
+        } = std::mem::take(&mut self.device)
+        else {
+            return Vec::new();
+        };
         let response = json!({ "error": "could not connect" });
-        send(reply(join_ref.as_ref(), reference.as_ref(), &topic, Reply::Error, &response))
+        send(reply(
+            join_ref.as_ref(),
+            reference.as_ref(),
+            &topic,
+            Reply::Error,
+            &response,
+        ))
     }
 
     fn tell(&self, message: &ToDevice) -> Vec<Effect> {
-        let Channel::Joined { join_ref } = &self.device else { return Vec::new() };
+        let Channel::Joined { join_ref } = &self.device else {
+            return Vec::new();
+        };
         send(message.write(join_ref.as_ref()))
     }
 }
 
 fn answer(frame: &Frame<'_>, status: Reply, response: &serde_json::Value) -> Vec<Effect> {
-    send(reply(frame.join_ref.as_ref(), frame.reference.as_ref(), &frame.topic, status, response))
+    send(reply(
+        frame.join_ref.as_ref(),
+        frame.reference.as_ref(),
+        &frame.topic,
+        status,
+        response,
+    ))
 }
 
 fn send(text: Result<String, muster_link::FrameError>) -> Vec<Effect> {
@@ -273,14 +315,26 @@ mod tests {
     }
 
     fn sent(effects: &[Effect]) -> Vec<&str> {
-        effects.iter().filter_map(|effect| if let Effect::Send(text) = effect { Some(text.as_str()) } else { None }).collect()
+        effects
+            .iter()
+            .filter_map(|effect| {
+                if let Effect::Send(text) = effect {
+                    Some(text.as_str())
+                } else {
+                    None
+                }
+            })
+            .collect()
     }
 
     #[test]
     fn reply_comes_first_then_keys_then_the_update() {
         let mut session = Session::default();
         session.handle(Input::Text(JOIN));
-        let welcome = Welcome { keys: vec!["k".into()], update: Some(ToDevice::Reboot) };
+        let welcome = Welcome {
+            keys: vec!["k".into()],
+            update: Some(ToDevice::Reboot),
+        };
         let effects = session.handle(Input::Joined(welcome));
         assert_eq!(
             sent(&effects),
@@ -296,7 +350,10 @@ mod tests {
     fn nothing_is_sent_before_the_join() {
         let mut session = Session::default();
         assert_eq!(session.handle(Input::Tell(ToDevice::Reboot)), []);
-        assert_eq!(session.handle(Input::Text(r#"["1","2","device","fwup_progress",{"value":1}]"#)), []);
+        assert_eq!(
+            session.handle(Input::Text(r#"["1","2","device","fwup_progress",{"value":1}]"#)),
+            []
+        );
         session.handle(Input::Text(JOIN));
         assert_eq!(session.handle(Input::Tell(ToDevice::Reboot)), []);
     }
@@ -328,8 +385,14 @@ mod tests {
     fn null_join_ref_is_taken_and_a_stale_one_dropped() {
         let mut session = joined();
         let progress = Effect::Report(Report::Progress(None, 7));
-        assert_eq!(session.handle(Input::Text(r#"[null,"5","device","fwup_progress",{"value":7}]"#)), [progress]);
-        assert_eq!(session.handle(Input::Text(r#"["9","5","device","fwup_progress",{"value":7}]"#)), []);
+        assert_eq!(
+            session.handle(Input::Text(r#"[null,"5","device","fwup_progress",{"value":7}]"#)),
+            [progress]
+        );
+        assert_eq!(
+            session.handle(Input::Text(r#"["9","5","device","fwup_progress",{"value":7}]"#)),
+            []
+        );
     }
 
     #[test]
@@ -338,7 +401,10 @@ mod tests {
         let effects = session.handle(Input::Text(r#"["8","8","device","phx_join",{}]"#));
         assert!(matches!(effects[..], [Effect::Join(_)]));
         let effects = session.handle(Input::Joined(Welcome::default()));
-        assert_eq!(sent(&effects), [r#"["8","8","device","phx_reply",{"status":"ok","response":{}}]"#]);
+        assert_eq!(
+            sent(&effects),
+            [r#"["8","8","device","phx_reply",{"status":"ok","response":{}}]"#]
+        );
     }
 
     #[test]
@@ -355,9 +421,15 @@ mod tests {
     fn other_topics_are_joined_so_that_devices_do_not_try_for_ever() {
         let mut session = joined();
         let console = session.handle(Input::Text(r#"["2","2","console","phx_join",{}]"#));
-        assert_eq!(sent(&console), [r#"["2","2","console","phx_reply",{"status":"ok","response":{}}]"#]);
+        assert_eq!(
+            sent(&console),
+            [r#"["2","2","console","phx_reply",{"status":"ok","response":{}}]"#]
+        );
         let extensions = session.handle(Input::Text(r#"["3","3","extensions","phx_join",{"health":"0.0.1"}]"#));
-        assert_eq!(sent(&extensions), [r#"["3","3","extensions","phx_reply",{"status":"ok","response":[]}]"#]);
+        assert_eq!(
+            sent(&extensions),
+            [r#"["3","3","extensions","phx_reply",{"status":"ok","response":[]}]"#]
+        );
         let unknown = session.handle(Input::Text(r#"["4","4","device:7","phx_join",{}]"#));
         assert!(sent(&unknown)[0].contains("unmatched topic"));
     }
@@ -365,11 +437,20 @@ mod tests {
     #[test]
     fn malformed_and_oversized_messages_close_the_link() {
         assert_eq!(joined().handle(Input::Text("{}")), [Effect::Close(Closing::Malformed)]);
-        let large = format!(r#"["1","5","device","fwup_progress",{{"value":1,"x":"{}"}}]"#, "x".repeat(MESSAGE_MAX_BEFORE_JOIN));
-        assert_eq!(Session::default().handle(Input::Text(&large)), [Effect::Close(Closing::TooLarge)]);
+        let large = format!(
+            r#"["1","5","device","fwup_progress",{{"value":1,"x":"{}"}}]"#,
+            "x".repeat(MESSAGE_MAX_BEFORE_JOIN)
+        );
+        assert_eq!(
+            Session::default().handle(Input::Text(&large)),
+            [Effect::Close(Closing::TooLarge)]
+        );
         assert!(matches!(joined().handle(Input::Text(&large))[..], [Effect::Report(_)]));
         let larger = "x".repeat(MESSAGE_MAX + 1);
-        assert_eq!(joined().handle(Input::Text(&larger)), [Effect::Close(Closing::TooLarge)]);
+        assert_eq!(
+            joined().handle(Input::Text(&larger)),
+            [Effect::Close(Closing::TooLarge)]
+        );
     }
 
     proptest::proptest! {

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use actix::{Actor, ActorContext as _, AsyncContext as _, Handler, Message, Recipient, Running, StreamHandler, WrapFuture as _};
+use actix::{
+    Actor, ActorContext as _, AsyncContext as _, Handler, Message, Recipient, Running, StreamHandler, WrapFuture as _,
+};
 use actix::{ActorFutureExt as _, SpawnHandle};
 use actix_http::ws::{CloseCode, CloseReason, Codec, Item, ProtocolError};
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -30,10 +32,21 @@ pub(super) fn start(
     payload: web::Payload,
 ) -> Result<HttpResponse, actix_web::Error> {
     let link: LinkId = links.platform.new_id();
-    let socket =
-        Socket { links: links.clone(), peer, link, address, session: Session::default(), heard: None, parts: Vec::new(), end: None };
+    let socket = Socket {
+        links: links.clone(),
+        peer,
+        link,
+        address,
+        session: Session::default(),
+        heard: None,
+        parts: Vec::new(),
+        end: None,
+    };
     let codec = Codec::new().max_size(MESSAGE_MAX);
-    WsResponseBuilder::new(socket, request, payload).codec(codec).frame_size(MESSAGE_MAX).start()
+    WsResponseBuilder::new(socket, request, payload)
+        .codec(codec)
+        .frame_size(MESSAGE_MAX)
+        .start()
 }
 
 #[derive(Debug)]
@@ -69,14 +82,26 @@ impl Actor for Socket {
     fn started(&mut self, context: &mut Context) {
         context.set_mailbox_capacity(ORDERS_MAX);
         let handle = SocketHandle(context.address().recipient());
-        self.heard = Some(self.links.registry.enter(self.peer.device(), self.link, Box::new(handle)));
+        self.heard = Some(
+            self.links
+                .registry
+                .enter(self.peer.device(), self.link, Box::new(handle)),
+        );
     }
 
     fn stopping(&mut self, _: &mut Context) -> Running {
         let reason = self.end.unwrap_or("closed");
         self.links.registry.leave(self.peer.device(), self.link);
-        self.links.platform.metrics.links_closed.with_label_values(&[reason]).inc();
-        let (writer, entry) = (self.links.writer.clone(), Entry::End(self.peer.clone(), self.link, reason));
+        self.links
+            .platform
+            .metrics
+            .links_closed
+            .with_label_values(&[reason])
+            .inc();
+        let (writer, entry) = (
+            self.links.writer.clone(),
+            Entry::End(self.peer.clone(), self.link, reason),
+        );
         actix::spawn(async move { writer.write_end(entry).await });
         Running::Stop
     }
@@ -142,7 +167,12 @@ impl Socket {
 
     fn join(&mut self, join: muster_link::Join, context: &mut Context) -> SpawnHandle {
         let (answer, answered) = oneshot::channel::<Welcome>();
-        let record = JoinRecord { peer: self.peer.clone(), link: self.link, address: self.address.clone(), join };
+        let record = JoinRecord {
+            peer: self.peer.clone(),
+            link: self.link,
+            address: self.address.clone(),
+            join,
+        };
         self.links.writer.write(Entry::Join(Box::new(record), answer));
         context.spawn(answered.into_actor(self).map(|answer, socket, context| {
             let input = answer.map_or(Input::NotJoined, Input::Joined);
@@ -175,7 +205,10 @@ impl Socket {
 
     fn close(&mut self, closing: Closing, context: &mut Context) {
         self.end.get_or_insert(closing.reason());
-        context.close(Some(CloseReason { code: CloseCode::from(closing.code()), description: None }));
+        context.close(Some(CloseReason {
+            code: CloseCode::from(closing.code()),
+            description: None,
+        }));
         context.stop();
     }
 }

@@ -87,7 +87,14 @@ pub(super) async fn run(
     scheduler: Scheduler,
     stop: CancellationToken,
 ) {
-    let mut desk = Desk { platform, proof, urls, scheduler, percents: HashMap::new(), heard: HashMap::new() };
+    let mut desk = Desk {
+        platform,
+        proof,
+        urls,
+        scheduler,
+        percents: HashMap::new(),
+        heard: HashMap::new(),
+    };
     let mut flush = tokio::time::interval(FLUSH);
     let mut batch = Vec::new();
     loop {
@@ -161,17 +168,27 @@ impl Desk {
         let mut effects = deployments::arrive(&mut tx, &self.platform, self.proof, records, &joined).await?;
         let wants = |record: &&JoinRecord| record.join.wants_firmware_keys() || record.join.wants_archive_keys();
         let orgs: Vec<_> = records.iter().filter(wants).map(|record| record.peer.org()).collect();
-        let keys = if orgs.is_empty() { HashMap::new() } else { keys::of_orgs(&mut tx, self.proof, &orgs).await? };
+        let keys = if orgs.is_empty() {
+            HashMap::new()
+        } else {
+            keys::of_orgs(&mut tx, self.proof, &orgs).await?
+        };
         tx.commit().await?;
         let welcome = |record: &JoinRecord| {
             let update = match effects.remove(&record.peer.device()) {
                 Some(deployments::Effect::Tell(told)) => Some(self.update(&told)),
                 _ => None,
             };
-            Welcome { keys: keys.get(&record.peer.org()).cloned().unwrap_or_default(), update }
+            Welcome {
+                keys: keys.get(&record.peer.org()).cloned().unwrap_or_default(),
+                update,
+            }
         };
         let mut welcome = welcome;
-        Ok(records.iter().map(|record| (record.peer.device(), welcome(record))).collect())
+        Ok(records
+            .iter()
+            .map(|record| (record.peer.device(), welcome(record)))
+            .collect())
     }
 
     fn update(&self, told: &Told) -> ToDevice {
@@ -195,7 +212,9 @@ impl Desk {
             Report::Status(StatusUpdate::Unknown(_)) => return,
             Report::Status(StatusUpdate::Failed { reason }) => Outcome::Failed(or_unsaid(reason)),
             Report::Status(StatusUpdate::Ignored { reason }) => Outcome::Ignored(or_unsaid(reason)),
-            Report::Status(StatusUpdate::Rescheduled { delay, reason }) => Outcome::Rescheduled(delay, or_unsaid(reason)),
+            Report::Status(StatusUpdate::Rescheduled { delay, reason }) => {
+                Outcome::Rescheduled(delay, or_unsaid(reason))
+            }
             Report::Validated => return self.validated(&peer).await,
             Report::Interface(interface) => return self.interface(&peer, &interface).await,
         };
@@ -212,7 +231,11 @@ impl Desk {
 
     /// A device says so again at each retry, in the middle of its progress.
     fn keep_started(&mut self, peer: Peer) {
-        if !self.percents.get(&peer.device()).is_some_and(|(_, status, _)| *status > Status::Started) {
+        if !self
+            .percents
+            .get(&peer.device())
+            .is_some_and(|(_, status, _)| *status > Status::Started)
+        {
             self.keep(peer, Status::Started, None);
         }
     }
@@ -247,8 +270,10 @@ impl Desk {
             return;
         }
         let ends = std::mem::take(ends);
-        let rows: Vec<(DeviceId, LinkId, &'static str)> =
-            ends.iter().map(|(peer, link, reason)| (peer.device(), *link, *reason)).collect();
+        let rows: Vec<(DeviceId, LinkId, &'static str)> = ends
+            .iter()
+            .map(|(peer, link, reason)| (peer.device(), *link, *reason))
+            .collect();
         let written = async {
             let mut tx = self.platform.db.begin().await?;
             let gone = devices::disconnect(&mut tx, &self.platform, self.proof, &rows).await?;
@@ -282,8 +307,11 @@ impl Desk {
         if self.percents.is_empty() {
             return;
         }
-        let rows: Vec<(DeviceId, Status, Option<i16>)> =
-            self.percents.drain().map(|(device, (_, status, percent))| (device, status, percent)).collect();
+        let rows: Vec<(DeviceId, Status, Option<i16>)> = self
+            .percents
+            .drain()
+            .map(|(device, (_, status, percent))| (device, status, percent))
+            .collect();
         let written = async {
             let mut tx = self.platform.db.begin().await?;
             deployments::report_progress(&mut tx, &self.platform, self.proof, &rows).await?;
@@ -297,7 +325,11 @@ impl Desk {
 }
 
 fn or_unsaid(reason: String) -> String {
-    if reason.trim().is_empty() { "The device gave no reason.".to_owned() } else { reason }
+    if reason.trim().is_empty() {
+        "The device gave no reason.".to_owned()
+    } else {
+        reason
+    }
 }
 
 /// The message that tells a device of its update, with a fresh URL.

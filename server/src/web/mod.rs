@@ -1,5 +1,7 @@
 //! HTTP with no fleet meaning: errors, pages, sessions' cookies, forms, assets, streams.
 
 pub mod error;
+pub mod middleware;
+pub mod status;
 
 pub use error::{Error, FieldErrors};
