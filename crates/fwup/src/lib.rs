@@ -25,10 +25,12 @@ mod create;
 mod env;
 mod error;
 mod keys;
+mod metaconf;
 mod metadata;
 mod sign;
 mod target;
 pub mod uboot_env;
+mod zip;
 
 pub use apply::{Applied, ApplyOptions, Event};
 pub use archive::{Archive, ResourceInfo, Signature, Verified};
