@@ -24,6 +24,7 @@ pub mod caps;
 mod create;
 mod env;
 mod error;
+mod fat;
 mod keys;
 mod metaconf;
 mod metadata;
