@@ -128,3 +128,27 @@ pub(crate) struct FileReader {
     pos: u32,
     size: u32,
 }
+
+impl Volume {
+    /// Whether a file is there and contains some bytes; an empty pattern is in every file.
+    pub(crate) fn contains(&mut self, cache: &mut Cache<'_>, path: &[u8], pattern: &[u8]) -> Result<bool, FatError> {
+        let mut reader = self.lookup(cache, path)?;
+        if pattern.is_empty() {
+            return Ok(true);
+        }
+        let mut window = Vec::new();
+        let mut buf = [0; 4096];
+        loop {
+            let count = self.read(cache, &mut reader, &mut buf)?;
+            window.extend_from_slice(&buf[..count]);
+            if window.windows(pattern.len()).any(|bytes| bytes == pattern) {
+                return Ok(true);
+            }
+            if count == 0 {
+                return Ok(false);
+            }
+            let keep = (pattern.len() - 1).min(window.len());
+            window.drain(..window.len() - keep);
+        }
+    }
+}
