@@ -91,6 +91,11 @@ pub(crate) fn apply<R: Read>(
     }
 }
 
+/// Checks all functions of all tasks.
+pub(crate) fn check_tasks(config: &Section) -> Result<(), Error> {
+    config.sections("task").try_for_each(|section| task::check(section, config).map(|_| ()))
+}
+
 fn run_task<R: Read>(
     zip: &mut ZipReader<R>,
     task: &Task,
