@@ -111,15 +111,14 @@ impl Volume {
             Some(old) if empty => self.unregister(cache, &Found { all: vec![old.offset], ..old }),
             Some(mut old) => {
                 old.entry[..11].copy_from_slice(&label);
-                old.entry[22..26].copy_from_slice(&TIMESTAMP.to_le_bytes());
                 Ok(cache.write(old.offset, &old.entry, false)?)
             }
             None if empty => Ok(()),
             None => {
                 let mut entry = [0; 32];
                 entry[..11].copy_from_slice(&label);
+                // a label has no time
                 entry[11] = VOLUME;
-                entry[22..26].copy_from_slice(&TIMESTAMP.to_le_bytes());
                 let place = self.reserve(cache, 0, 1)?;
                 cache.write(place.first().copied().ok_or(FatError::Full)?, &entry, false)?;
                 self.sync(cache)
