@@ -14,7 +14,12 @@ pub(crate) struct Output {
 
 impl Output {
     pub(crate) fn new(args: &Args) -> Self {
-        Self { framing: args.framing, show: args.show, out: io::stdout(), bar: false }
+        Self {
+            framing: args.framing,
+            show: args.show,
+            out: io::stdout(),
+            bar: false,
+        }
     }
 
     /// Nobody is there to be told when the output is closed.
