@@ -207,7 +207,16 @@ fn bootstrap(section: &Section) -> Result<Vec<u8>, String> {
 pub(crate) fn from_hex(hex: &[u8]) -> Option<Vec<u8>> {
     let digit = |c: u8| char::from(c).to_digit(16);
     let pair = |pair: &[u8]| Some((digit(pair[0])? * 16 + digit(pair[1])?) as u8);
-    (hex.len() % 2 == 0).then(|| hex.chunks_exact(2).map(pair).collect())?
+    if !hex.len().is_multiple_of(2) {
+        return None;
+    }
+    hex.chunks_exact(2).map(pair).collect()
+}
+
+/// The hexadecimal form of bytes.
+pub(crate) fn to_hex(bytes: &[u8]) -> Vec<u8> {
+    let digit = |value: u8| b"0123456789abcdef"[usize::from(value & 15)];
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(*byte)]).collect()
 }
 
 fn partition(section: &Section, may_be_extended: bool) -> Result<Partition, String> {

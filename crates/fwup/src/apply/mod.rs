@@ -208,11 +208,14 @@ fn refuse_other_size<R: Read>(zip: &mut ZipReader<R>, entry: &Entry, on: &OnReso
     })
 }
 
+/// Takes bytes that belong at an offset of a resource's data.
+pub(crate) type Take<'a> = dyn FnMut(u64, &[u8]) -> Result<(), Error> + 'a;
+
 /// Hands a resource's bytes on, in pieces that begin at multiples of the block size, and checks length and hash.
 pub(crate) fn consume<R: Read>(
     zip: &mut ZipReader<R>,
     resource: &resource::Resource,
-    take: &mut dyn FnMut(u64, &[u8]) -> Result<(), Error>,
+    take: &mut Take<'_>,
 ) -> Result<(), Error> {
     let expected = resource.data_len();
     let mut hash = blake2b_simd::Params::new().hash_length(32).to_state();

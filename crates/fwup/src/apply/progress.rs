@@ -77,7 +77,9 @@ mod tests {
         };
         let mut progress = Progress::start(&options, &mut observer);
         progress.set_total(total);
-        steps.iter().for_each(|units| progress.add(*units));
+        for units in steps {
+            progress.add(*units);
+        }
         progress.finish();
         seen
     }

@@ -60,7 +60,7 @@ impl Resource {
 
     /// The hole at the end, or 0.
     pub(crate) fn final_hole(&self) -> u64 {
-        if self.pieces.len() % 2 == 0 {
+        if self.pieces.len().is_multiple_of(2) {
             self.pieces.last().copied().unwrap_or(0)
         } else {
             0

@@ -2,6 +2,7 @@
 
 use super::{function::Function, progress::Progress, uboot};
 use crate::{
+    caps,
     error::Error,
     fat::{FatError, Volumes, copy_across, format},
     target::{BLOCK, Cache},
@@ -47,7 +48,7 @@ impl Work<'_> {
     }
 
     fn memset(&mut self, block: u64, count: u64, value: u8, progress: &mut Progress<'_>) -> Result<(), Error> {
-        let chunk = [value; 64 * BLOCK];
+        let chunk = vec![value; caps::CHUNK];
         let (mut offset, end) = (block * BLOCK64, (block + count) * BLOCK64);
         while offset < end {
             let len = (end - offset).min(chunk.len() as u64);

@@ -97,7 +97,8 @@ pub(crate) fn list(args: &Args) -> Result<String, Failure> {
     let archive = open(args)?;
     let mut tasks = archive.tasks();
     tasks.sort_unstable();
-    Ok(tasks.into_iter().map(|task| format!("{task}\n")).collect())
+    tasks.push("");
+    Ok(tasks.join("\n"))
 }
 
 /// `-V`.

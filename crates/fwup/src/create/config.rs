@@ -7,7 +7,7 @@ use crate::{
     apply::function::env_place,
     caps,
     env::Env,
-    mbr::Mbr,
+    mbr::{Mbr, to_hex},
     metaconf::{Bytes, Host, Included, Section, Value, parse_u64, text},
 };
 
@@ -81,8 +81,7 @@ impl Config {
         if let Some(path) = section.text("bootstrap-code-host-path") {
             let path = self.folder().join(text(path));
             let code = std::fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))?;
-            let hex: String = code.iter().map(|byte| format!("{byte:02x}")).collect();
-            section.set("bootstrap-code", Value::Text(hex.into_bytes()));
+            section.set("bootstrap-code", Value::Text(to_hex(&code)));
         }
         Mbr::new(section).map(|_| ())
     }

@@ -82,7 +82,7 @@ impl Volume {
         if cursor.cluster == 0 {
             return Ok(cursor.index < self.layout.root_entries);
         }
-        if cursor.index % self.per_cluster() != 0 {
+        if !cursor.index.is_multiple_of(self.per_cluster()) {
             return Ok(true);
         }
         if cursor.index >= ENTRIES_MAX {
@@ -245,7 +245,7 @@ impl Volume {
     }
 
     /// Removes an entry and those with its long name.
-    pub(super) fn unregister(&mut self, cache: &mut Cache<'_>, found: &Found) -> Result<(), FatError> {
+    pub(super) fn unregister(cache: &mut Cache<'_>, found: &Found) -> Result<(), FatError> {
         for offset in &found.all {
             cache.write(*offset, &[REMOVED], false)?;
         }

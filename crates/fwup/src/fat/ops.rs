@@ -65,7 +65,7 @@ impl Volume {
                 return Err(FatError::Denied);
             }
         }
-        self.unregister(cache, &found)?;
+        Self::unregister(cache, &found)?;
         if found.first_cluster() != 0 {
             self.free_chain(cache, found.first_cluster())?;
         }
@@ -94,7 +94,7 @@ impl Volume {
                 cache.write(parent, &dots, false)?;
             }
         }
-        self.unregister(cache, &old)?;
+        Self::unregister(cache, &old)?;
         self.sync(cache)
     }
 
@@ -111,7 +111,7 @@ impl Volume {
         let empty = label == [b' '; 11];
         let old = self.scan(cache, 0, &mut |found, _| found.entry[11] & !ARCHIVE & 0x3f == VOLUME)?;
         match old {
-            Some(old) if empty => self.unregister(
+            Some(old) if empty => Self::unregister(
                 cache,
                 &Found {
                     all: vec![old.offset],

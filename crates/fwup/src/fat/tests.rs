@@ -54,7 +54,7 @@ fn a_full_volume_says_so_and_stays_readable() {
     on_volume(128, |cache, volume| {
         let mut file = volume.create(cache, b"big").unwrap();
         assert!(matches!(
-            volume.append(cache, &mut file, &[7; 100_000]),
+            volume.append(cache, &mut file, &vec![7; 100_000]),
             Err(FatError::Full)
         ));
         assert!(!read_all(cache, volume, b"big").unwrap().is_empty());
