@@ -9,7 +9,7 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 .NOTPARALLEL:
 
 # What setup installs for this folder only (a newer Node, sqlx-cli) goes before what the machine has.
-export PATH := $(CURDIR)/target/tools/bin:$(PATH):$(HOME)/.cargo/bin
+export PATH := $(CURDIR)/target/tools/bin:$(PATH):$(HOME)/.cargo/bin:/usr/sbin
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
 # Queries are checked against .sqlx, which `make prepare` writes; with DATABASE_URL set, against that database.
@@ -48,7 +48,7 @@ check: setup setup-check assets $(SQLX) ## what a reviewer's machine would say: 
 	  echo "$$compose config"; $$compose --env-file .env.example config --quiet
 	@scripts/progress "clippy" cargo clippy --workspace --all-targets -- -D warnings
 	@if cargo deny --version >/dev/null 2>&1; then \
-	  cargo deny --all-features check; \
+	  cargo deny check; \
 	else \
 	  echo "check: NOT checked against deny.toml: cargo-deny is not installed (cargo install --locked cargo-deny)"; \
 	fi
