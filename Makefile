@@ -23,7 +23,7 @@ VENDOR := htmx.org/dist/htmx.min.js
 SQLX := target/tools/bin/cargo-sqlx
 SCRIPTS := $(wildcard scripts/*) tests/browser/run .ci/run
 
-.PHONY: help setup setup-test setup-check setup-bench assets demo test check bench fmt prepare
+.PHONY: help setup setup-test setup-check setup-bench assets copy-assets demo test check bench fmt prepare
 
 help: ## this list
 	@echo "Muster. On a fresh clone: make demo, then make test."
@@ -76,7 +76,9 @@ setup-check: ## … and what only the checks need: shellcheck, docker-compose
 setup-bench: ## … and what only the benchmarks need: nginx to compare with
 	@scripts/setup bench
 
-assets: setup ## fill static/vendor from the npm packages
+assets: setup copy-assets ## fill static/vendor from the npm packages
+
+copy-assets:
 	@mkdir -p static/vendor
 	@for file in $(VENDOR); do \
 	  cmp -s "node_modules/$$file" "static/vendor/$${file##*/}" || cp "node_modules/$$file" static/vendor/; \
