@@ -24,12 +24,15 @@ pub mod caps;
 mod create;
 mod env;
 mod error;
+mod fat;
 mod keys;
+mod mbr;
 mod metaconf;
 mod metadata;
 mod sign;
 mod target;
 pub mod uboot_env;
+mod version;
 mod zip;
 
 pub use apply::{Applied, ApplyOptions, Event};

@@ -2,6 +2,8 @@
 
 use uuid::Uuid;
 
+use crate::metaconf::{quote, text};
+
 /// The metadata of an archive (format §2.5). Empty values count as absent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Metadata {
@@ -29,6 +31,32 @@ pub struct Metadata {
     pub require_fwup_version: Option<String>,
     /// Computed from the bytes of `meta.conf` (format §1.6).
     pub uuid: Uuid,
+}
+
+impl Metadata {
+    /// The values that are there under their names in a config, in the order in which fwup lists them.
+    pub fn pairs(&self) -> Vec<(&'static str, String)> {
+        let values = [
+            ("meta-product", &self.product),
+            ("meta-description", &self.description),
+            ("meta-version", &self.version),
+            ("meta-author", &self.author),
+            ("meta-platform", &self.platform),
+            ("meta-architecture", &self.architecture),
+            ("meta-creation-date", &self.creation_date),
+            ("meta-fwup-version", &self.fwup_version),
+            ("meta-misc", &self.misc),
+            ("meta-vcs-identifier", &self.vcs_identifier),
+        ];
+        let given = values.into_iter().filter_map(|(name, value)| Some((name, value.clone()?)));
+        given.chain([("meta-uuid", self.uuid.to_string())]).collect()
+    }
+
+    /// What `fwup -m` prints, but for the nickname: a line `name=value` for every value, quoted where needed.
+    pub fn listing(&self) -> String {
+        let line = |(name, value): (&str, String)| format!("{name}={}\n", text(&quote(value.as_bytes())));
+        self.pairs().into_iter().map(line).collect()
+    }
 }
 
 /// The namespace of firmware UUIDs.

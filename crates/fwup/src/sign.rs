@@ -2,7 +2,13 @@
 
 use std::io::{Read, Write};
 
-use crate::{error::Error, keys::PrivateKey};
+use crate::{
+    archive::read_head,
+    create::add_head,
+    error::Error,
+    keys::PrivateKey,
+    zip::{NewEntry, ZipReader, ZipWriter},
+};
 
 /// How an archive is signed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +38,16 @@ pub fn sign(input: impl Read, out: impl Write, key: &PrivateKey) -> Result<(), E
 /// # Errors
 /// As for [`sign`].
 pub fn sign_with(input: impl Read, out: impl Write, key: &PrivateKey, options: &SignOptions) -> Result<(), Error> {
-    let _ = (input, out, key, options);
-    Err(Error::NotAnArchive)
+    let mut old = ZipReader::new(input);
+    let head = read_head(&mut old)?;
+    let mut new = ZipWriter::new(out, options.compression);
+    add_head(&mut new, &head.meta_conf, options.source_date_epoch.unwrap_or(head.mtime), Some(key))?;
+    while let Some(entry) = old.next_entry()? {
+        if entry.name.ends_with('/') {
+            continue;
+        }
+        let copy = NewEntry { name: &entry.name, size: entry.size, mtime: None, stored: false };
+        new.add(&copy, &mut |buf| old.read(buf))?;
+    }
+    new.finish()
 }

@@ -7,8 +7,8 @@ mod printer;
 pub(crate) mod schema;
 mod section;
 
-pub(crate) use lexer::{Lexer, Token};
-pub(crate) use number::{parse_i64, parse_u64};
+use lexer::{Lexer, Token};
+pub(crate) use number::parse_u64;
 pub(crate) use parser::{Host, Included, Problem, parse};
 pub(crate) use printer::{print, quote};
 pub(crate) use section::{Section, Value};

@@ -31,6 +31,8 @@ pub(crate) trait Host {
     fn strict(&self) -> bool;
     /// Does what `name(args)` says in a section.
     fn call(&mut self, section: &mut Section, name: &str, args: Vec<Bytes>) -> Result<Option<Included>, String>;
+    /// The file of the last `include()` has been read.
+    fn include_ended(&mut self) {}
     /// Checks and completes a section at its closing brace.
     fn closed(&mut self, section: &mut Section) -> Result<(), String>;
 }
@@ -145,7 +147,9 @@ impl Parser<'_, '_> {
         inner.items(section, depth, &Token::End).map_err(|mut problem| {
             problem.file.get_or_insert(included.file);
             problem
-        })
+        })?;
+        self.host.include_ended();
+        Ok(())
     }
 
     fn section(&mut self, outer: &mut Section, name: &str, title: Bytes, depth: usize) -> Result<(), Problem> {

@@ -47,13 +47,6 @@ impl Section {
         true
     }
 
-    /// Forgets an option.
-    pub(crate) fn clear(&mut self, name: &str) {
-        if let Some(at) = self.index(name) {
-            self.values[at] = None;
-        }
-    }
-
     /// A text that was given.
     pub(crate) fn text(&self, name: &str) -> Option<&[u8]> {
         match self.value(name) {

@@ -1,10 +1,15 @@
 //! What an image is written to.
 
+mod bits;
+mod cache;
 mod file;
 mod memory;
+mod trimmed;
 
 use std::io;
 
+pub(crate) use bits::BLOCK;
+pub(crate) use cache::{Cache, WriteMode};
 pub use file::FileTarget;
 pub use memory::MemoryTarget;
 

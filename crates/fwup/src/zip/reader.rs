@@ -263,7 +263,7 @@ mod tests {
         for (name, len) in [("meta.conf", 20), ("data/a", 100_000), ("data/empty", 0)] {
             let content = vec![b'x'; len];
             let mut rest = &content[..];
-            let entry = NewEntry { name, size: len as u64, mtime: Some(1_750_000_000), stored };
+            let entry = NewEntry { name, size: Some(len as u64), mtime: Some(1_750_000_000), stored };
             writer.add(&entry, &mut |buf| Ok(rest.read(buf).unwrap())).unwrap();
         }
         writer.finish().unwrap();

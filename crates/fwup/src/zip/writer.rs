@@ -19,8 +19,8 @@ const ATTRIBUTES: u32 = 0o100_644 << 16;
 pub(crate) struct NewEntry<'a> {
     /// Name within the archive.
     pub(crate) name: &'a str,
-    /// Bytes that will follow.
-    pub(crate) size: u64,
+    /// Bytes that will follow; None when only the descriptor can tell.
+    pub(crate) size: Option<u64>,
     /// Seconds since 1970. None writes 1980-01-01.
     pub(crate) mtime: Option<i64>,
     /// Without compression.
@@ -77,7 +77,7 @@ impl<W: Write> ZipWriter<W> {
         next: &mut dyn FnMut(&mut [u8]) -> Result<usize, Error>,
     ) -> Result<(), Error> {
         let offset = narrow(entry.name, self.out.offset)?;
-        let size = narrow(entry.name, entry.size)?;
+        let size = narrow(entry.name, entry.size.unwrap_or(0))?;
         let compressed = if entry.stored { size } else { 0 };
         let header = common_header(entry, 0, compressed, size);
         let extra = extra_fields(entry.mtime);
@@ -86,11 +86,12 @@ impl<W: Write> ZipWriter<W> {
 
         let begin = self.out.offset;
         let (crc, written) = self.copy(entry, next)?;
-        if written != entry.size {
-            let reason = format!("it has {written} bytes now, {} were expected", entry.size);
+        if let Some(expected) = entry.size.filter(|size| *size != written) {
+            let reason = format!("it has {written} bytes now, {expected} were expected");
             return Err(Error::ConfigResource { resource: entry.name.to_owned(), reason });
         }
         let compressed = narrow(entry.name, self.out.offset - begin)?;
+        let size = narrow(entry.name, written)?;
         let sizes = [crc.to_le_bytes(), compressed.to_le_bytes(), size.to_le_bytes()].concat();
         self.out.write_all(&[&DESCRIPTOR[..], &sizes].concat()).map_err(Error::Output)?;
 
