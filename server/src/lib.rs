@@ -10,4 +10,6 @@ pub mod ca;
 pub mod platform;
 pub mod products;
 pub mod routes;
+#[cfg(test)]
+pub mod testing;
 pub mod web;
