@@ -51,7 +51,9 @@ fn every_vector_gives_what_fwup_gives() {
     let gaps: BTreeSet<&str> = GAPS.iter().copied().collect();
     for vector in vectors {
         let name = vector["name"].as_str().unwrap();
-        let count = counts.entry(vector["category"].as_str().unwrap().to_owned()).or_default();
+        let count = counts
+            .entry(vector["category"].as_str().unwrap().to_owned())
+            .or_default();
         match runner.outcome(name) {
             Outcome::Passed(_) => {
                 count.0 += 1;
@@ -68,7 +70,14 @@ fn every_vector_gives_what_fwup_gives() {
     for (category, (passed, failed)) in counts {
         println!("{category}: {passed} passed, {failed} failed");
     }
-    assert!(GAPS.iter().all(|gap| vectors.iter().any(|vector| vector["name"] == *gap)), "a gap that is no vector");
+    assert!(
+        GAPS.iter()
+            .all(|gap| vectors.iter().any(|vector| vector["name"] == *gap)),
+        "a gap that is no vector"
+    );
     assert!(failures.is_empty(), "{}", failures.join("\n"));
-    assert!(passed_gaps.is_empty(), "these pass now, take them off the list: {passed_gaps:?}");
+    assert!(
+        passed_gaps.is_empty(),
+        "these pass now, take them off the list: {passed_gaps:?}"
+    );
 }

@@ -26,7 +26,9 @@ pub fn check(expect: &Value, done: &Done, place: &Place) -> Check {
     let said = || format!("{text}{}", String::from_utf8_lossy(&done.stderr));
     let status = done.status.ok_or_else(|| format!("it was killed: {}", said()))?;
     ensure(status != 101 && status < 126, || format!("it crashed: {}", said()))?;
-    ensure((status == 0) == (expect["exit"] == "success"), || format!("status {status}: {}", said()))?;
+    ensure((status == 0) == (expect["exit"] == "success"), || {
+        format!("status {status}: {}", said())
+    })?;
     if expect["unchanged"] == true {
         ensure(done.before == done.after, || "the image was changed".into())?;
     }
@@ -36,7 +38,9 @@ pub fn check(expect: &Value, done: &Done, place: &Place) -> Check {
         frames(&expect["frames"], &done.stdout)?;
     }
     if expect["numeric_progress"].is_object() {
-        let numbers = text.split_whitespace().map(|word| word.parse().map_err(|_| text.clone()));
+        let numbers = text
+            .split_whitespace()
+            .map(|word| word.parse().map_err(|_| text.clone()));
         progress(&expect["numeric_progress"], &numbers.collect::<Result<Vec<_>, _>>()?)?;
     }
     files(expect, place)
@@ -67,18 +71,28 @@ fn image(expect: &Value, done: &Done) -> Check {
     if want["prefix_only"] == true {
         after.truncate(size);
     }
-    ensure(after.len() == size, || format!("the image has {} bytes, not {size}", after.len()))?;
+    ensure(after.len() == size, || {
+        format!("the image has {} bytes, not {size}", after.len())
+    })?;
     ensure(want["sha256"] == sha256(&after), || "the image differs".into())
 }
 
 fn output(expect: &Value, text: &str) -> Check {
     if let Some(want) = expect["stdout"].as_str() {
-        let ignored = |line: &&str| list(&expect["stdout_ignore"]).any(|start| line.starts_with(start.as_str().unwrap()));
-        let keep = |text: &str| text.lines().filter(|line| !ignored(line)).collect::<Vec<_>>().join("\n");
+        let ignored =
+            |line: &&str| list(&expect["stdout_ignore"]).any(|start| line.starts_with(start.as_str().unwrap()));
+        let keep = |text: &str| {
+            text.lines()
+                .filter(|line| !ignored(line))
+                .collect::<Vec<_>>()
+                .join("\n")
+        };
         ensure(keep(text) == keep(want), || format!("it said {text:?}, not {want:?}"))?;
     }
     for part in list(&expect["stdout_contains"]) {
-        ensure(text.contains(part.as_str().unwrap()), || format!("it said {text:?}, without {part}"))?;
+        ensure(text.contains(part.as_str().unwrap()), || {
+            format!("it said {text:?}, without {part}")
+        })?;
     }
     Ok(())
 }
@@ -107,8 +121,13 @@ fn frames(want: &Value, stdout: &[u8]) -> Check {
     ensure(rest.is_empty(), || "a frame is cut".into())?;
     let (kind, text) = kinds.last().ok_or("there are no frames")?;
     ensure(want["last"] == *kind, || format!("the last frame is {kind} {text}"))?;
-    ensure(want["last_text"].is_null() || want["last_text"] == *text, || format!("the last frame says {text}"))?;
-    ensure(want["messages"].is_null() || want["messages"] == serde_json::json!(messages), || format!("{messages:?}"))?;
+    ensure(want["last_text"].is_null() || want["last_text"] == *text, || {
+        format!("the last frame says {text}")
+    })?;
+    ensure(
+        want["messages"].is_null() || want["messages"] == serde_json::json!(messages),
+        || format!("{messages:?}"),
+    )?;
     progress(&want["progress"], &percents)
 }
 

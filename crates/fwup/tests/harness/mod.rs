@@ -16,7 +16,10 @@ use tempfile::TempDir;
 
 /// The folder of the set.
 pub fn set() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/fwup").canonicalize().unwrap()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../tests/fixtures/fwup")
+        .canonicalize()
+        .unwrap()
 }
 
 /// How a vector ended; a passed one leaves its image, if it made one.
@@ -42,8 +45,14 @@ pub struct Runner<'a> {
 
 impl<'a> Runner<'a> {
     pub fn new(vectors: &'a [Value]) -> Self {
-        let named = vectors.iter().map(|vector| (vector["name"].as_str().unwrap(), vector)).collect();
-        Self { vectors: named, done: BTreeMap::new() }
+        let named = vectors
+            .iter()
+            .map(|vector| (vector["name"].as_str().unwrap(), vector))
+            .collect();
+        Self {
+            vectors: named,
+            done: BTreeMap::new(),
+        }
     }
 
     pub fn outcome(&mut self, name: &str) -> Outcome {
@@ -73,7 +82,10 @@ impl<'a> Runner<'a> {
 
     fn run(&mut self, vector: &Value) -> Result<Option<Vec<u8>>, String> {
         let work = TempDir::new().unwrap();
-        let place = Place { tmp: work.path().join("outer/cwd"), img: work.path().join("target.img") };
+        let place = Place {
+            tmp: work.path().join("outer/cwd"),
+            img: work.path().join("target.img"),
+        };
         fs::create_dir_all(&place.tmp).unwrap();
         if let Some(image) = self.start(&vector["start"])? {
             fs::write(&place.img, image).unwrap();
@@ -110,12 +122,25 @@ impl Place {
         }
         let before = fs::read(&self.img).ok();
         let mut command = Command::new(env!("CARGO_BIN_EXE_muster-fwup"));
-        command.args(step["args"].as_array().unwrap().iter().map(|arg| self.fill(arg.as_str().unwrap())));
-        command.current_dir(&self.tmp).env_clear().env("PATH", "/usr/bin:/bin").env("TZ", "UTC");
+        command.args(
+            step["args"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|arg| self.fill(arg.as_str().unwrap())),
+        );
+        command
+            .current_dir(&self.tmp)
+            .env_clear()
+            .env("PATH", "/usr/bin:/bin")
+            .env("TZ", "UTC");
         for (name, value) in step["env"].as_object().into_iter().flatten() {
             command.env(name, self.fill(value.as_str().unwrap()));
         }
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let (mut stdin, input) = (child.stdin.take().unwrap(), self.input(&step["stdin"]));
         // a program that ends early closes its end
@@ -123,17 +148,27 @@ impl Place {
         let output = child.wait_with_output().unwrap();
         writer.join().unwrap();
         let after = fs::read(&self.img).ok();
-        Done { status: output.status.code(), stdout: output.stdout, stderr: output.stderr, before, after }
+        Done {
+            status: output.status.code(),
+            stdout: output.stdout,
+            stderr: output.stderr,
+            before,
+            after,
+        }
     }
 
     fn input(&self, stdin: &Value) -> Vec<u8> {
-        let Some(file) = stdin["file"].as_str() else { return Vec::new() };
+        let Some(file) = stdin["file"].as_str() else {
+            return Vec::new();
+        };
         let mut data = fs::read(self.fill(file)).unwrap();
         if let Some(cut) = stdin["cut"].as_u64() {
             data.truncate(cut as usize);
         }
         data.resize(data.len() + stdin["append_zeros"].as_u64().unwrap_or(0) as usize, 0);
-        let Some(size) = stdin["framing"].as_u64() else { return data };
+        let Some(size) = stdin["framing"].as_u64() else {
+            return data;
+        };
         let framed = |part: &[u8]| [&(part.len() as u32).to_be_bytes()[..], part].concat();
         let mut frames: Vec<u8> = data.chunks(size as usize).flat_map(framed).collect();
         frames.extend([0; 4]);
@@ -156,5 +191,7 @@ fn pattern(seed: &str, size: usize) -> Vec<u8> {
 
 /// The hexadecimal SHA-256 of bytes.
 pub fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"))
+    Sha256::digest(bytes)
+        .iter()
+        .fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"))
 }
