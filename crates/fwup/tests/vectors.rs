@@ -1,5 +1,6 @@
 //! Runs every vector of `tests/fixtures/fwup/manifest.json` against the program.
 
+#[cfg(test)]
 mod harness;
 
 use std::collections::{BTreeMap, BTreeSet};
