@@ -9,8 +9,10 @@ use rustls::ServerConfig;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{BaseUrl, Front, Secret, Settings};
+use crate::deployments::Scheduler;
+use crate::firmware::FirmwareUrls;
 use crate::lifecycle::{self, DRAIN, Lifecycle};
-use crate::links::tls;
+use crate::links::{Links, tls};
 use crate::listeners::{Addrs, Listeners};
 use crate::platform::clock::Clock;
 use crate::platform::events::Bus;
@@ -36,8 +38,12 @@ const CONNECTIONS: usize = 25_000;
 pub struct App {
     /// The platform's handles.
     pub platform: Platform,
+    /// The device links of this node.
+    pub links: Links,
     /// How the world reaches this server.
     pub urls: Urls,
+    /// Signs and checks the URLs of firmware.
+    pub firmware_urls: FirmwareUrls,
     /// What opens the figures on the web listener.
     pub metrics_token: Option<Secret>,
     /// Cancelled when the server begins to end: whoever holds a response open ends it then.
@@ -101,24 +107,40 @@ impl Server {
         let listeners = Listeners::bind(&settings.front)?;
         let tls = tls::from_files(&settings.device_cert, &settings.device_key)?;
         let platform = open_platform(&settings.database_url, &settings.store, settings.master_key).await?;
-        Ok(Self::assemble(platform, listeners, tls, &settings.front))
+        Self::assemble(platform, listeners, tls, &settings.front).await
     }
 
     /// The server of parts that are there already.
-    pub fn assemble(platform: Platform, listeners: Listeners, tls: ServerConfig, front: &Front) -> Self {
+    ///
+    /// # Errors
+    /// When the vault or the database fails.
+    pub async fn assemble(
+        platform: Platform,
+        listeners: Listeners,
+        tls: ServerConfig,
+        front: &Front,
+    ) -> anyhow::Result<Self> {
+        let urls = listeners.urls(front);
+        let mut tx = platform.db.begin().await?;
+        let firmware_urls = FirmwareUrls::open(&mut tx, &platform, &urls.firmware.to_string()).await?;
+        tx.commit().await?;
+        let (scheduler, wakes) = Scheduler::new();
+        let (links, tasks) = Links::new(platform.clone(), firmware_urls.clone(), scheduler);
         let app = App {
             platform,
-            urls: listeners.urls(front),
+            links,
+            urls,
+            firmware_urls,
             metrics_token: front.metrics_token.clone(),
             stopping: CancellationToken::new(),
         };
-        let lifecycle = lifecycle::start(&app);
-        Self {
+        let lifecycle = lifecycle::start(&app, tasks, wakes);
+        Ok(Self {
             app,
             listeners,
             tls,
             lifecycle,
-        }
+        })
     }
 
     /// Where it listens: the real ports, where 0 was asked for.

@@ -1,0 +1,3 @@
+//! SQL of signing keys.
+
+pub(super) mod sweep;
