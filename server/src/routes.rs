@@ -3,7 +3,7 @@
 use actix_web::web::{self, ServiceConfig, delete, get, patch, post, put};
 
 use crate::web::Error;
-use crate::{accounts, products};
+use crate::{accounts, keys, products};
 
 /// What the web listener answers: pages, the REST API, firmware, status.
 pub fn web(routes: &mut ServiceConfig) {
@@ -28,7 +28,12 @@ fn api(routes: &mut ServiceConfig) {
         .route("/orgs/{org}/products/{product}", get().to(products::api::show))
         .route("/orgs/{org}/products/{product}", put().to(products::api::update))
         .route("/orgs/{org}/products/{product}", patch().to(products::api::update))
-        .route("/orgs/{org}/products/{product}", delete().to(products::api::delete));
+        .route("/orgs/{org}/products/{product}", delete().to(products::api::delete))
+        // keys
+        .route("/orgs/{org}/keys", get().to(keys::api::index))
+        .route("/orgs/{org}/keys", post().to(keys::api::create))
+        .route("/orgs/{org}/keys/{key}", get().to(keys::api::show))
+        .route("/orgs/{org}/keys/{key}", delete().to(keys::api::delete));
 }
 
 /// What the API says of every other path: whoever asks learns nothing of what is there.
