@@ -1,6 +1,7 @@
 //! The application: every handle that a handler may use, and the servers that answer.
 
 use crate::accounts::SignIns;
+use crate::firmware::FirmwareUrls;
 use crate::platform::Platform;
 
 /// What handlers share. Cheap to clone.
@@ -10,4 +11,6 @@ pub struct App {
     pub platform: Platform,
     /// The gate of sign-ins.
     pub sign_ins: SignIns,
+    /// The links by which archives are fetched.
+    pub firmware_urls: FirmwareUrls,
 }

@@ -9,6 +9,7 @@ pub mod audit;
 pub mod ca;
 pub mod deployments;
 pub mod devices;
+pub mod firmware;
 pub mod keys;
 pub mod platform;
 pub mod products;

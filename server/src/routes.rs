@@ -1,17 +1,28 @@
 //! Every URL of the product, on one page.
 
-use actix_web::web::{self, ServiceConfig, delete, get, patch, post, put};
+use actix_web::web::{self, ServiceConfig, delete, get, head, patch, post, put};
 
 use crate::web::Error;
-use crate::{accounts, keys, products};
+use crate::{accounts, firmware, keys, products};
 
 /// What the web listener answers: pages, the REST API, firmware, status.
 pub fn web(routes: &mut ServiceConfig) {
-    routes.service(web::scope("/api").configure(api).default_service(web::to(nothing)));
+    routes
+        .configure(firmware_files)
+        .service(web::scope("/api").configure(api).default_service(web::to(nothing)));
 }
 
 /// What the device listener answers: links, firmware, status.
-pub fn devices(_routes: &mut ServiceConfig) {}
+pub fn devices(routes: &mut ServiceConfig) {
+    routes.configure(firmware_files);
+}
+
+/// Archives by signed links, on both listeners.
+fn firmware_files(routes: &mut ServiceConfig) {
+    routes
+        .route("/firmware/{org}/{file}", get().to(firmware::download::file))
+        .route("/firmware/{org}/{file}", head().to(firmware::download::file));
+}
 
 /// The REST API, below `/api`.
 fn api(routes: &mut ServiceConfig) {
@@ -33,7 +44,13 @@ fn api(routes: &mut ServiceConfig) {
         .route("/orgs/{org}/keys", get().to(keys::api::index))
         .route("/orgs/{org}/keys", post().to(keys::api::create))
         .route("/orgs/{org}/keys/{key}", get().to(keys::api::show))
-        .route("/orgs/{org}/keys/{key}", delete().to(keys::api::delete));
+        .route("/orgs/{org}/keys/{key}", delete().to(keys::api::delete))
+        // firmware
+        .route("/orgs/{org}/products/{product}/firmwares", get().to(firmware::api::index))
+        .route("/orgs/{org}/products/{product}/firmwares", post().to(firmware::api::create))
+        .route("/orgs/{org}/products/{product}/firmwares/{uuid}", get().to(firmware::api::show))
+        .route("/orgs/{org}/products/{product}/firmwares/{uuid}", delete().to(firmware::api::delete))
+        .route("/orgs/{org}/products/{product}/firmwares/{uuid}/download", get().to(firmware::api::download));
 }
 
 /// What the API says of every other path: whoever asks learns nothing of what is there.

@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 use crate::accounts::service::NewUser;
 use crate::accounts::{self, Org, Role, SignIns, Viewer};
 use crate::app::App;
+use crate::firmware::FirmwareUrls;
 use crate::platform::Platform;
 use crate::platform::blobs::Blobs;
 use crate::platform::clock::Clock;
@@ -87,6 +88,7 @@ impl Stage {
             app: App {
                 platform,
                 sign_ins: SignIns::default(),
+                firmware_urls: FirmwareUrls::new("https://fw.test", &[7; 32]),
             },
             _dir: dir,
         }
