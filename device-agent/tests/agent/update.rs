@@ -222,7 +222,7 @@ async fn agent_killed_at_any_change_of_its_state_is_updated_in_the_end() {
         ("update state resolved", "trying"),
         ("update state changed", "idle"),
     ] {
-        let mut world = World::new(Options::default()).await;
+        let world = World::new(Options::default()).await;
         let new = world.next(Behaviour::Ok);
         let files = world.files(&new, Mishaps::default()).await;
         world.hub.roll_out(&new.uuid, new.update(&files.url("/new")));
