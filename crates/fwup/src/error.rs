@@ -201,7 +201,7 @@ pub enum Error {
     Config {
         /// Name of the config file.
         file: String,
-        /// Line, from 1.
+        /// Line, from 1; 0 when the whole file is meant.
         line: usize,
         /// What is wrong.
         reason: String,
@@ -284,7 +284,9 @@ impl Error {
             Self::TooNew { .. } => ErrorKind::TooNew,
             Self::HashMismatch { .. } | Self::NoHash { .. } => ErrorKind::HashMismatch,
             Self::LengthMismatch { .. } => ErrorKind::LengthMismatch,
-            Self::BadEntryName { .. } | Self::DuplicateEntry { .. } | Self::UndeclaredEntry { .. } => ErrorKind::BadEntry,
+            Self::BadEntryName { .. } | Self::DuplicateEntry { .. } | Self::UndeclaredEntry { .. } => {
+                ErrorKind::BadEntry
+            }
             Self::MissingResource { .. } => ErrorKind::MissingResource,
             Self::NoApplicableTask { .. } => ErrorKind::NoApplicableTask,
             Self::BadFunction { .. } => ErrorKind::BadFunction,

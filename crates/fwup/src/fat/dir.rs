@@ -57,9 +57,52 @@ struct Cursor {
     cluster: u32,
 }
 
+/// The entries of a long name that have been seen so far.
+#[derive(Default)]
+struct LongName {
+    units: Vec<u16>,
+    offsets: Vec<u64>,
+    /// The number and the checksum that the next one must have; None when the parts do not belong together.
+    next: Option<(u8, u8)>,
+}
+
+impl LongName {
+    /// Takes the next entry; the last part of the name comes first.
+    fn add(&mut self, entry: &[u8; 32], offset: u64) {
+        let (number, sum) = (entry[0] & 0x3f, entry[13]);
+        if entry[0] & 0x40 != 0 {
+            *self = Self {
+                next: Some((number, sum)),
+                ..Self::default()
+            };
+        }
+        if number == 0 || self.next != Some((number, sum)) {
+            *self = Self::default();
+            return;
+        }
+        self.next = Some((number - 1, sum));
+        self.offsets.push(offset);
+        name::collect_long(&mut self.units, entry);
+    }
+
+    /// The name and the places of its parts, if they belong to the entry behind them.
+    fn belongs_to(self, entry: &[u8; 32]) -> (Option<Vec<u16>>, Vec<u64>) {
+        let mut short = [0; 11];
+        short.copy_from_slice(&entry[..11]);
+        if self.next == Some((0, name::checksum(&short))) {
+            (Some(self.units), self.offsets)
+        } else {
+            (None, Vec::new())
+        }
+    }
+}
+
 impl Volume {
     fn start(&self, dir: Dir) -> Cursor {
-        Cursor { index: 0, cluster: if dir == 0 { self.layout.root_cluster } else { dir } }
+        Cursor {
+            index: 0,
+            cluster: if dir == 0 { self.layout.root_cluster } else { dir },
+        }
     }
 
     fn per_cluster(&self) -> u32 {
@@ -79,7 +122,7 @@ impl Volume {
         if cursor.cluster == 0 {
             return Ok(cursor.index < self.layout.root_entries);
         }
-        if cursor.index % self.per_cluster() != 0 {
+        if !cursor.index.is_multiple_of(self.per_cluster()) {
             return Ok(true);
         }
         if cursor.index >= ENTRIES_MAX {
@@ -105,42 +148,23 @@ impl Volume {
         wanted: &mut dyn FnMut(&Found, Option<&[u16]>) -> bool,
     ) -> Result<Option<Found>, FatError> {
         let mut cursor = self.start(dir);
-        let (mut long, mut all, mut expected) = (Vec::new(), Vec::new(), None);
+        let mut long = LongName::default();
         loop {
             let offset = self.offset(&cursor)?;
             let mut entry = [0; 32];
             cache.read(offset, &mut entry)?;
             match (entry[0], entry[11] & 0x3f) {
                 (0, _) => return Ok(None),
-                (REMOVED, _) => expected = None,
-                (order, ATTR_LONG) => {
-                    let number = order & 0x3f;
-                    if order & 0x40 != 0 {
-                        long.clear();
-                        all.clear();
-                        expected = Some((number, entry[13]));
-                    }
-                    expected = expected.filter(|(next, sum)| *next == number && number > 0 && *sum == entry[13]);
-                    name::collect_long(&mut long, &entry);
-                    all.push(offset);
-                    expected = expected.map(|(next, sum)| (next - 1, sum));
-                }
+                (REMOVED, _) => long = LongName::default(),
+                (_, ATTR_LONG) => long.add(&entry, offset),
                 _ => {
-                    let mut short = [0; 11];
-                    short.copy_from_slice(&entry[..11]);
-                    let whole = expected.take() == Some((0, name::checksum(&short)));
-                    let mut found = Found { entry, offset, all: vec![offset] };
-                    if whole {
-                        found.all.splice(0..0, all.drain(..));
-                    }
-                    if wanted(&found, whole.then_some(&long)) {
+                    let (name, mut all) = std::mem::take(&mut long).belongs_to(&entry);
+                    all.push(offset);
+                    let found = Found { entry, offset, all };
+                    if wanted(&found, name.as_deref()) {
                         return Ok(Some(found));
                     }
                 }
-            }
-            if expected.is_none() {
-                long.clear();
-                all.clear();
             }
             if !self.advance(cache, &mut cursor, false)? {
                 return Ok(None);
@@ -157,8 +181,9 @@ impl Volume {
     }
 
     fn has_short(&mut self, cache: &mut Cache<'_>, dir: Dir, short: [u8; 11]) -> Result<bool, FatError> {
-        let found =
-            self.scan(cache, dir, &mut |found, _| found.entry[11] & VOLUME == 0 && found.entry[..11] == short)?;
+        let found = self.scan(cache, dir, &mut |found, _| {
+            found.entry[11] & VOLUME == 0 && found.entry[..11] == short
+        })?;
         Ok(found.is_some())
     }
 
@@ -173,7 +198,10 @@ impl Volume {
         let Some(last) = parts.pop() else { return Ok(None) };
         let mut dir = 0;
         for part in &parts {
-            let found = self.find(cache, dir, part)?.filter(Found::is_folder).ok_or(FatError::NoPath)?;
+            let found = self
+                .find(cache, dir, part)?
+                .filter(Found::is_folder)
+                .ok_or(FatError::NoPath)?;
             dir = found.first_cluster();
         }
         let found = self.find(cache, dir, &last)?;
@@ -234,7 +262,7 @@ impl Volume {
     }
 
     /// Removes an entry and those with its long name.
-    pub(super) fn unregister(&mut self, cache: &mut Cache<'_>, found: &Found) -> Result<(), FatError> {
+    pub(super) fn unregister(cache: &mut Cache<'_>, found: &Found) -> Result<(), FatError> {
         for offset in &found.all {
             cache.write(*offset, &[REMOVED], false)?;
         }

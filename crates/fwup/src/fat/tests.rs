@@ -39,7 +39,9 @@ fn files_and_folders_come_back_on_every_width() {
             }
             assert_eq!(read_all(cache, volume, b"/BOOT\\a LONGER name.TXT").unwrap(), content);
             assert!(matches!(volume.remove(cache, b"boot"), Err(FatError::Denied)));
-            volume.rename(cache, b"boot/a longer name.txt", b"short").unwrap();
+            volume
+                .rename(cache, b"boot/a longer name.txt", b"short", false)
+                .unwrap();
             volume.copy(cache, b"short", b"boot/copy").unwrap();
             volume.remove(cache, b"short").unwrap();
             assert_eq!(read_all(cache, volume, b"boot/copy").unwrap(), content);
@@ -53,7 +55,10 @@ fn files_and_folders_come_back_on_every_width() {
 fn a_full_volume_says_so_and_stays_readable() {
     on_volume(128, |cache, volume| {
         let mut file = volume.create(cache, b"big").unwrap();
-        assert!(matches!(volume.append(cache, &mut file, &[7; 100_000]), Err(FatError::Full)));
+        assert!(matches!(
+            volume.append(cache, &mut file, &vec![7; 100_000]),
+            Err(FatError::Full)
+        ));
         assert!(!read_all(cache, volume, b"big").unwrap().is_empty());
         volume.remove(cache, b"big").unwrap();
         volume.touch(cache, b"small").unwrap();
@@ -65,7 +70,10 @@ fn impossible_sizes_are_refused() {
     let mut target = MemoryTarget::new(0);
     let mut cache = Cache::new(&mut target, WriteMode::default()).unwrap();
     for (block, count) in [(0, 127), (0, 4100), (u64::MAX - 5, 200), (0, u64::MAX)] {
-        assert!(matches!(format(&mut cache, block, count), Err(FatError::Size)), "{count}");
+        assert!(
+            matches!(format(&mut cache, block, count), Err(FatError::Size)),
+            "{count}"
+        );
     }
     assert!(matches!(Volume::open(&mut cache, u64::MAX), Err(FatError::NoVolume)));
 }
@@ -131,7 +139,7 @@ proptest! {
             let _ = read_all(&mut cache, &mut volume, b"folder/long file name");
             let _ = volume.create(&mut cache, b"folder/long file name").and_then(|mut file| volume.append(&mut cache, &mut file, &[2; 5000]));
             let _ = volume.make_folder(&mut cache, b"folder/x");
-            let _ = volume.rename(&mut cache, b"folder", b"other");
+            let _ = volume.rename(&mut cache, b"folder", b"other", false);
             let _ = volume.remove(&mut cache, b"folder/long file name");
             let _ = volume.set_label(&mut cache, b"label");
         }
