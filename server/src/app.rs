@@ -16,13 +16,13 @@ use crate::firmware::FirmwareUrls;
 use crate::lifecycle::{self, DRAIN, Lifecycle};
 use crate::links::{self, Links, tls};
 use crate::listeners::{Addrs, Listeners};
+use crate::platform::blobs::Blobs;
 use crate::platform::clock::Clock;
 use crate::platform::events::Bus;
 use crate::platform::ids::Id as _;
 use crate::platform::metrics::Metrics;
 use crate::platform::nodes::NodeId;
 use crate::platform::random::Random;
-use crate::platform::store::StoreUrl;
 use crate::platform::vault::{MasterKey, Vault};
 use crate::platform::{Platform, db};
 use crate::routes;
@@ -103,8 +103,8 @@ pub struct Urls {
 /// Opens every handle of the platform on a database that is up to date.
 ///
 /// # Errors
-/// When the database does not answer or is behind, when the master key is not its own, when the store is incomplete.
-pub async fn open_platform(database_url: &Secret, store: &StoreUrl, master_key: MasterKey) -> anyhow::Result<Platform> {
+/// When the database does not answer or is behind, or when the master key is not its own.
+pub async fn open_platform(database_url: &Secret, blobs: Blobs, master_key: MasterKey) -> anyhow::Result<Platform> {
     let (clock, random) = (Clock::system(), Random::system());
     let db = db::connect(database_url.expose())
         .await
@@ -119,7 +119,7 @@ pub async fn open_platform(database_url: &Secret, store: &StoreUrl, master_key: 
     vault.check(&mut tx).await.context("the master key (master_key)")?;
     tx.commit().await?;
     Ok(Platform {
-        blobs: store.open().context("the object store (store)")?,
+        blobs,
         vault,
         events: Bus::default(),
         metrics: Metrics::new()?,
@@ -147,7 +147,8 @@ impl Server {
     pub async fn build(settings: Settings) -> anyhow::Result<Self> {
         let listeners = Listeners::bind(&settings.front)?;
         let tls = tls::from_files(&settings.device_cert, &settings.device_key)?;
-        let platform = open_platform(&settings.database_url, &settings.store, settings.master_key).await?;
+        let blobs = settings.store.open().context("the object store (store)")?;
+        let platform = open_platform(&settings.database_url, blobs, settings.master_key).await?;
         Self::assemble(platform, listeners, tls, &settings.front).await
     }
 
