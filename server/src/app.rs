@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use actix_web::dev::ServerHandle;
 use actix_web::middleware::from_fn;
 use actix_web::{App as Http, HttpServer, web};
 use anyhow::Context as _;
+use futures_util::future::{join_all, try_join_all};
 use rustls::ServerConfig;
 use tokio_util::sync::CancellationToken;
 
@@ -189,16 +191,18 @@ impl Server {
     pub async fn run(mut self, stop: CancellationToken) -> anyhow::Result<()> {
         let running = listen(&self.app, self.listeners, self.tls)?;
         let handles: Vec<_> = running.iter().map(actix_web::dev::Server::handle).collect();
-        let mut servers = futures_util::future::try_join_all(running.into_iter().map(tokio::spawn));
+        let mut servers = try_join_all(running.into_iter().map(tokio::spawn));
         let ended = tokio::select! {
             () = stop.cancelled() => None,
             ended = &mut servers => Some(ended),
         };
         tracing::info!("draining");
+        join_all(handles.iter().map(ServerHandle::pause)).await;
         self.app.stopping.cancel();
-        let stops = futures_util::future::join_all(handles.iter().map(|handle| handle.stop(true)));
-        tokio::join!(stops, self.lifecycle.drain());
+        self.lifecycle.drain().await;
+        // Tasks end before the listeners: a connection to the database that was opened by a listener's thread ends with it.
         self.lifecycle.finish(&self.app).await;
+        join_all(handles.iter().map(|handle| handle.stop(true))).await;
         let ended = match ended {
             Some(ended) => ended,
             None => servers.await,

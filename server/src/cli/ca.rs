@@ -29,14 +29,14 @@ pub(super) enum Ca {
 #[command(
     after_help = "The key stays in the database, sealed; `ca issue` signs with it. A CA of your own, whose key the server never sees,\n\
     is registered in the dashboard or over REST.\n\nExample:\n  \
-    muster-server ca init --data-dir ./data --org default --name \"Kiosks\" --out kiosks-ca.pem"
+    muster-server ca init --data-dir ./data --org default --name \"Kiosk CA\" --out kiosks-ca.pem"
 )]
 pub(super) struct Init {
     /// The org
     #[arg(long)]
     org: String,
     /// The CA's name
-    #[arg(long, default_value = "Muster")]
+    #[arg(long, default_value = "Muster CA")]
     name: String,
     /// Where to write its certificate, in PEM
     #[arg(long, value_name = "FILE", default_value = "ca.pem")]

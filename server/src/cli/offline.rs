@@ -34,23 +34,18 @@ impl Offline {
             None => given,
         };
         let (url, key) = read_database(inputs)?;
-        open_platform(&url, Blobs::forgetful(), key)
-            .await
-            .with_context(|| match &self.data_dir {
-                Some(dir) => format!("is `muster-server up --data-dir {}` running?", dir.display()),
-                None => "this command needs the server's database".to_owned(),
-            })
+        open_platform(&url, Blobs::forgetful(), key).await
     }
 }
 
 fn of_data_dir(dir: PathBuf) -> anyhow::Result<Inputs> {
+    anyhow::ensure!(
+        dir.join("addrs.json").exists(),
+        "no `muster-server up` runs on --data-dir {}. Start it first; this command uses its Postgres.",
+        dir.display()
+    );
     let path = dir.join("database.url");
-    let url = std::fs::read_to_string(&path).with_context(|| {
-        format!(
-            "{} cannot be read; --data-dir must name the data folder of a `muster-server up` that runs",
-            path.display()
-        )
-    })?;
+    let url = std::fs::read_to_string(&path).with_context(|| format!("{} cannot be read", path.display()))?;
     let mut inputs = Inputs::default();
     inputs.offer("database_url", Some(url), || Source::DataDir(dir.clone()));
     let key = dir.join("master.key").display().to_string();

@@ -23,6 +23,10 @@ use crate::platform::sweep::Sweep;
 use crate::platform::{db, nodes};
 use crate::{accounts, ca};
 
+/// The CA's name. It differs from that of every certificate that it signs by more than case, or OpenSSL would take them
+/// for signed by themselves.
+const CA_NAME: &str = "Muster CA";
+
 /// The flags of `up`.
 #[derive(Debug, Args)]
 #[command(
@@ -128,7 +132,7 @@ impl Up {
                     self.org
                 )
             })?;
-        let authority = ca::service::create_own(&mut tx, platform, proof, org, "Muster").await?;
+        let authority = ca::service::create_own(&mut tx, platform, proof, org, CA_NAME).await?;
         tx.commit().await?;
         Ok(authority)
     }
