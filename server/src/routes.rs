@@ -2,19 +2,25 @@
 
 use actix_web::web::{self, ServiceConfig, delete, get, head, patch, post, put};
 
-use crate::web::Error;
+use crate::links::listener;
+use crate::web::{Error, status};
 use crate::{accounts, firmware, keys, products};
 
 /// What the web listener answers: pages, the REST API, firmware, status.
 pub fn web(routes: &mut ServiceConfig) {
     routes
+        .configure(status::routes)
         .configure(firmware_files)
         .service(web::scope("/api").configure(api).default_service(web::to(nothing)));
 }
 
 /// What the device listener answers: links, firmware, status.
 pub fn devices(routes: &mut ServiceConfig) {
-    routes.configure(firmware_files);
+    routes
+        .route("/socket/websocket", get().to(listener::connect))
+        .route("/device-socket/websocket", get().to(listener::connect))
+        .configure(firmware_files)
+        .configure(status::alive_routes);
 }
 
 /// Archives by signed links, on both listeners.

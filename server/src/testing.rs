@@ -13,9 +13,9 @@ use time::macros::datetime;
 use zeroize::Zeroizing;
 
 use crate::accounts::service::NewUser;
-use crate::accounts::{self, Org, Role, SignIns, Viewer};
-use crate::app::App;
-use crate::firmware::FirmwareUrls;
+use crate::accounts::{self, Org, Role, Viewer};
+use crate::app::{App, Urls};
+use crate::config::BaseUrl;
 use crate::platform::Platform;
 use crate::platform::blobs::Blobs;
 use crate::platform::clock::Clock;
@@ -70,7 +70,7 @@ impl Answer {
 }
 
 impl Stage {
-    pub fn new(db: PgPool) -> Self {
+    pub async fn new(db: PgPool) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let clock = Clock::manual(datetime!(2026-08-20 10:11:12 UTC));
         let random = Random::system();
@@ -85,11 +85,17 @@ impl Stage {
             random,
         };
         Self {
-            app: App {
+            app: App::assemble(
                 platform,
-                sign_ins: SignIns::default(),
-                firmware_urls: FirmwareUrls::new("https://fw.test", &[7; 32]),
-            },
+                Urls {
+                    public: BaseUrl::new("http", "localhost", 4000),
+                    firmware: BaseUrl::new("https", "localhost", 4001),
+                },
+                None,
+            )
+            .await
+            .unwrap()
+            .0,
             dir,
         }
     }

@@ -3,5 +3,7 @@
 pub mod api;
 pub mod error;
 pub mod extract;
+pub mod middleware;
+pub mod status;
 
 pub use error::{Error, FieldErrors};

@@ -19,7 +19,7 @@ async fn linked(stage: &Stage) -> (String, Vec<u8>) {
     let expires_at = stage.platform().clock.now() + LINK_LIFETIME;
     let holder = Holder::Device(uuid::Uuid::from_u128(9));
     let url = stage.app.firmware_urls.sign(product.org().id(), id, holder, expires_at);
-    let path = url.strip_prefix("https://fw.test").unwrap().to_owned();
+    let path = url.strip_prefix("https://localhost:4001").unwrap().to_owned();
     (path, bytes)
 }
 
@@ -33,7 +33,7 @@ async fn fetch(stage: &Stage, path: &str, range: &str) -> Answer {
 
 #[sqlx::test(migrator = "crate::platform::db::MIGRATOR")]
 async fn a_link_gives_the_archive_and_any_part_of_it(db: PgPool) {
-    let stage = Stage::new(db);
+    let stage = Stage::new(db).await;
     let (path, bytes) = linked(&stage).await;
     let size = bytes.len();
     let whole = fetch(&stage, &path, "").await;
@@ -66,7 +66,7 @@ async fn a_link_gives_the_archive_and_any_part_of_it(db: PgPool) {
 
 #[sqlx::test(migrator = "crate::platform::db::MIGRATOR")]
 async fn a_resumed_download_is_whole_when_the_archive_is_another(db: PgPool) {
-    let stage = Stage::new(db);
+    let stage = Stage::new(db).await;
     let (path, bytes) = linked(&stage).await;
     let etag = fetch(&stage, &path, "").await.header(header::ETAG).to_owned();
     for (condition, status) in [(etag.as_str(), 206), ("\"other\"", 200)] {
@@ -86,7 +86,7 @@ async fn a_resumed_download_is_whole_when_the_archive_is_another(db: PgPool) {
 
 #[sqlx::test(migrator = "crate::platform::db::MIGRATOR")]
 async fn links_that_ended_or_are_foreign_are_403_with_a_sentence(db: PgPool) {
-    let stage = Stage::new(db);
+    let stage = Stage::new(db).await;
     let (path, _) = linked(&stage).await;
     let (file, query) = path.split_once('?').unwrap();
     let foreign = "This link is not valid for this firmware.";
@@ -119,7 +119,7 @@ async fn links_that_ended_or_are_foreign_are_403_with_a_sentence(db: PgPool) {
 
 #[sqlx::test(migrator = "crate::platform::db::MIGRATOR")]
 async fn deleted_firmware_is_404_by_an_old_link(db: PgPool) {
-    let stage = Stage::new(db);
+    let stage = Stage::new(db).await;
     let (path, _) = linked(&stage).await;
     assert_eq!(fetch(&stage, &path, "").await.status, 200);
     stage.remove_blobs();
@@ -128,7 +128,7 @@ async fn deleted_firmware_is_404_by_an_old_link(db: PgPool) {
 
 #[sqlx::test(migrator = "crate::platform::db::MIGRATOR")]
 async fn an_operator_is_sent_to_the_archive(db: PgPool) {
-    let stage = Stage::new(db);
+    let stage = Stage::new(db).await;
     let (_, _, token) = owner(&stage).await;
     let made = upload(&stage, &token, KIOSK_1_0).await.data();
     let path = format!("{FIRMWARES}/{}/download", made["uuid"].as_str().unwrap());

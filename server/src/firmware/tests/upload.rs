@@ -13,7 +13,7 @@ use crate::platform::sweep::Sweep;
 
 #[sqlx::test(migrator = "crate::platform::db::MIGRATOR")]
 async fn signed_archives_become_firmware_listed_newest_first(db: PgPool) {
-    let stage = Stage::new(db.clone());
+    let stage = Stage::new(db.clone()).await;
     let (_, _, token) = owner(&stage).await;
     let made = upload(&stage, &token, KIOSK_1_0).await;
     assert_eq!(made.status, 201, "{}", made.json());
@@ -71,7 +71,7 @@ async fn signed_archives_become_firmware_listed_newest_first(db: PgPool) {
 
 #[sqlx::test(migrator = "crate::platform::db::MIGRATOR")]
 async fn an_archive_and_a_version_are_taken_once_in_a_product(db: PgPool) {
-    let stage = Stage::new(db);
+    let stage = Stage::new(db).await;
     let (viewer, _, token) = owner(&stage).await;
     assert_eq!(upload(&stage, &token, KIOSK_1_0).await.status, 201);
     let again = upload(&stage, &token, KIOSK_1_0).await;
@@ -106,7 +106,7 @@ async fn an_archive_and_a_version_are_taken_once_in_a_product(db: PgPool) {
 
 #[sqlx::test(migrator = "crate::platform::db::MIGRATOR")]
 async fn what_is_no_good_is_422_with_a_sentence_and_leaves_nothing(db: PgPool) {
-    let stage = Stage::new(db);
+    let stage = Stage::new(db).await;
     let (_, _, token) = owner(&stage).await;
     let (other, _) = stage.member("other", "eve@x.io", Role::Admin).await;
     let other = stage.token(&other).await;
@@ -211,7 +211,7 @@ fn with_entry(archive: &[u8], name: &str) -> Vec<u8> {
 
 #[sqlx::test(migrator = "crate::platform::db::MIGRATOR")]
 async fn forms_that_hold_no_whole_archive_are_422(db: PgPool) {
-    let stage = Stage::new(db);
+    let stage = Stage::new(db).await;
     let (_, _, token) = owner(&stage).await;
     let whole = form(&[("firmware", KIOSK_1_0)]);
     for (body, sentence) in [
@@ -234,7 +234,7 @@ async fn forms_that_hold_no_whole_archive_are_422(db: PgPool) {
 
 #[sqlx::test(migrator = "crate::platform::db::MIGRATOR")]
 async fn an_oversized_upload_ends_at_the_limit(db: PgPool) {
-    let stage = Stage::new(db);
+    let stage = Stage::new(db).await;
     let (_, product, _) = owner(&stage).await;
     let mut upload = begin_up_to(stage.platform(), &product, 50_000).await.unwrap();
     upload.write(&KIOSK_1_0[..50_000]).await.unwrap();
@@ -250,7 +250,7 @@ async fn an_oversized_upload_ends_at_the_limit(db: PgPool) {
 
 #[sqlx::test(migrator = "crate::platform::db::MIGRATOR")]
 async fn a_client_that_hangs_up_leaves_nothing(db: PgPool) {
-    let stage = Stage::new(db);
+    let stage = Stage::new(db).await;
     let (_, product, _) = owner(&stage).await;
     let bytes = archive(&kiosk("1.0.0"), 7 * 1024 * 1024, &alpha());
     let mut upload = begin(stage.platform(), &product).await.unwrap();
@@ -271,7 +271,7 @@ async fn a_client_that_hangs_up_leaves_nothing(db: PgPool) {
 
 #[sqlx::test(migrator = "crate::platform::db::MIGRATOR")]
 async fn a_store_that_fails_is_our_failure_and_leaves_no_row(db: PgPool) {
-    let stage = Stage::new(db);
+    let stage = Stage::new(db).await;
     let (_, _, token) = owner(&stage).await;
     stage.break_store();
     let answer = upload(&stage, &token, KIOSK_1_0).await;
@@ -281,7 +281,7 @@ async fn a_store_that_fails_is_our_failure_and_leaves_no_row(db: PgPool) {
 
 #[sqlx::test(migrator = "crate::platform::db::MIGRATOR")]
 async fn what_changes_during_an_upload_is_noticed_at_its_end(db: PgPool) {
-    let stage = Stage::new(db);
+    let stage = Stage::new(db).await;
     let (_, product, token) = owner(&stage).await;
     let mut first = begin(stage.platform(), &product).await.unwrap();
     let mut second = begin(stage.platform(), &product).await.unwrap();
@@ -298,7 +298,7 @@ async fn what_changes_during_an_upload_is_noticed_at_its_end(db: PgPool) {
 
 #[sqlx::test(migrator = "crate::platform::db::MIGRATOR")]
 async fn only_who_may_manage_the_product_uploads(db: PgPool) {
-    let stage = Stage::new(db);
+    let stage = Stage::new(db).await;
     let (_, _, token) = owner(&stage).await;
     let (guest, _) = stage.member("acme", "bob@x.io", Role::View).await;
     let guest = stage.token(&guest).await;
@@ -328,7 +328,7 @@ async fn only_who_may_manage_the_product_uploads(db: PgPool) {
 
 #[sqlx::test(migrator = "crate::platform::db::MIGRATOR")]
 async fn firmware_is_deleted_with_its_blob_unless_a_release_uses_it(db: PgPool) {
-    let stage = Stage::new(db.clone());
+    let stage = Stage::new(db.clone()).await;
     let (_, product, token) = owner(&stage).await;
     let used = upload(&stage, &token, KIOSK_1_0).await.data();
     let free = upload(&stage, &token, KIOSK_1_1).await.data();
@@ -364,7 +364,7 @@ async fn release(db: &PgPool, product: &Product, firmware: &Value) {
 
 #[sqlx::test(migrator = "crate::platform::db::MIGRATOR")]
 async fn the_sweep_removes_what_expired_and_what_no_row_has(db: PgPool) {
-    let stage = Stage::new(db.clone());
+    let stage = Stage::new(db.clone()).await;
     let (_, product, token) = owner(&stage).await;
     let made = send(
         &stage,
