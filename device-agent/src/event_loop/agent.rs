@@ -107,6 +107,7 @@ impl Agent {
         self.close().await;
         self.validation.stop();
         let Err(cause) = self.parts.platform.reboot().await else {
+            tracing::info!("reboot under way");
             self.reboot_due = Some(Instant::now() + REBOOT_PATIENCE);
             return;
         };

@@ -113,7 +113,8 @@ async fn at(instant: Option<Instant>) {
 pub async fn run(settings: Settings, policy: Arc<dyn Policy>) -> anyhow::Result<()> {
     let (mut sources, sinks) = channels().context("cannot listen for signals")?;
     let Some(mut agent) = startup::start(settings, policy, sinks).await? else {
-        // A board's reboot is under way; the system ends this process when it comes to it.
+        // The system ends this process when it comes to it.
+        tracing::info!("reboot under way");
         sources.stop().await;
         return Ok(());
     };

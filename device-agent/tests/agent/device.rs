@@ -23,6 +23,8 @@ pub(crate) struct Options {
     pub(crate) tls: Option<&'static str>,
     pub(crate) keys: Option<Vec<PublicKey>>,
     pub(crate) policy: Option<&'static str>,
+    /// The platform `linux`, whose reboot command leaves a mark.
+    pub(crate) linux: bool,
 }
 
 pub(crate) struct Process {
@@ -43,6 +45,8 @@ impl Device {
             .policy
             .map(|_| "[policy]\nscript = \"policy.sh\"")
             .unwrap_or_default();
+        let platform = if options.linux { "linux" } else { "virtual" };
+        let reboot = device.path("reboot.sh").display().to_string();
         let config = format!(
             r#"
             [server]
@@ -61,7 +65,8 @@ impl Device {
             time_between_retries = "50ms"
             [agent]
             state_dir = "state"
-            platform = "virtual"
+            platform = "{platform}"
+            reboot_command = ["{reboot}"]
             backoff = ["100ms"]
             boot_timeout = "3s"
             {policy}
@@ -77,6 +82,7 @@ impl Device {
         ] {
             std::fs::write(device.path(name), content).unwrap();
         }
+        device.script("reboot.sh", "echo reboot >> \"$(dirname \"$0\")/reboots\"");
         if let Some(policy) = options.policy {
             device.script("policy.sh", policy);
         }

@@ -64,7 +64,7 @@ impl Firmware {
     /// Writes a whole disk that runs this firmware.
     pub(crate) fn flash(&self, key: &PublicKey, disk: &Path) {
         std::fs::write(disk, b"").unwrap();
-        let archive = Archive::open(&self.bytes[..], &[key.clone()], &Env::new()).unwrap();
+        let archive = Archive::open(&self.bytes[..], std::slice::from_ref(key), &Env::new()).unwrap();
         let mut target = FileTarget::open(disk).unwrap();
         archive
             .apply(&mut target, "complete", &ApplyOptions::default(), &mut |_| ())

@@ -15,7 +15,7 @@ use tokio_tungstenite::tungstenite::Message;
 use crate::certs::Certs;
 
 /// No wait takes longer.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
+pub(crate) const DEADLINE: Duration = Duration::from_mins(1);
 
 pub(crate) struct Hub {
     pub(crate) url: String,

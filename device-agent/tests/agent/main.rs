@@ -1,4 +1,10 @@
 //! The real binary against a server over TLS and a file server, on an image made by the firmware crate.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test harness fails by panicking"
+)]
 
 mod certs;
 mod device;

@@ -250,3 +250,44 @@ async fn agent_killed_at_any_change_of_its_state_is_updated_in_the_end() {
         assert!(text.contains("1.1.0"), "{phase}: {text}");
     }
 }
+
+/// On a board the agent only asks for the reboot, and whether that has happened is told by the boot's id.
+#[tokio::test]
+async fn linux_device_asks_for_its_reboot_until_it_happens() {
+    let mut world = World::new(Options {
+        linux: true,
+        ..Options::default()
+    })
+    .await;
+    let new = world.next(Behaviour::Ok);
+    let files = world.files(&new, Mishaps::default()).await;
+    let mut process = joined(&mut world).await;
+    world.hub.push(&new.update(&files.url("/new")));
+    process.logged("reboot under way").await;
+    assert!(process.terminate().await.success());
+    assert_eq!(world.device.state()["phase"], "rebooting");
+
+    let mut process = world.device.start();
+    let resolved = process.logged("update state resolved").await;
+    assert_eq!(resolved["update.outcome"], "RebootDue");
+    process.logged("reboot under way").await;
+    assert!(process.terminate().await.success());
+    let reboots = std::fs::read_to_string(world.device.path("reboots")).unwrap();
+    assert_eq!(reboots.lines().count(), 2);
+
+    let mut state = world.device.state();
+    state["boot_id"] = "another boot".into();
+    std::fs::write(world.device.path("state/update.json"), state.to_string()).unwrap();
+    let mut process = world.device.start();
+    let join = loop {
+        let join = world.hub.join().await;
+        if join.meta.firmware_validated == Some(false) {
+            break join;
+        }
+    };
+    assert_eq!(join.firmware.uuid.as_deref(), Some(new.uuid.as_str()));
+    assert_eq!(world.hub.hear().await, FromDevice::FirmwareValidated);
+    process
+        .logged_where("update state changed", |line| line["update.phase"] == "idle")
+        .await;
+}
