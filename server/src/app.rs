@@ -8,11 +8,13 @@ use anyhow::Context as _;
 use rustls::ServerConfig;
 use tokio_util::sync::CancellationToken;
 
+use crate::accounts::SignIns;
 use crate::config::{BaseUrl, Front, Secret, Settings};
 use crate::deployments::Scheduler;
+use crate::deployments::scheduler::Wakes;
 use crate::firmware::FirmwareUrls;
 use crate::lifecycle::{self, DRAIN, Lifecycle};
-use crate::links::{Links, tls};
+use crate::links::{self, Links, tls};
 use crate::listeners::{Addrs, Listeners};
 use crate::platform::clock::Clock;
 use crate::platform::events::Bus;
@@ -38,6 +40,8 @@ const CONNECTIONS: usize = 25_000;
 pub struct App {
     /// The platform's handles.
     pub platform: Platform,
+    /// The gate of sign-ins.
+    pub sign_ins: SignIns,
     /// The device links of this node.
     pub links: Links,
     /// How the world reaches this server.
@@ -48,6 +52,41 @@ pub struct App {
     pub metrics_token: Option<Secret>,
     /// Cancelled when the server begins to end: whoever holds a response open ends it then.
     pub stopping: CancellationToken,
+}
+
+/// What a server does beside answering; `lifecycle` runs it.
+#[derive(Debug)]
+pub struct Work {
+    /// The tasks behind the links.
+    pub links: links::Tasks,
+    /// What wakes the scheduler.
+    pub wakes: Wakes,
+}
+
+impl App {
+    /// The handles over a platform, and the work that stands behind them.
+    ///
+    /// # Errors
+    /// When the vault or the database fails.
+    pub async fn assemble(
+        platform: Platform,
+        urls: Urls,
+        metrics_token: Option<Secret>,
+    ) -> anyhow::Result<(Self, Work)> {
+        let firmware_urls = FirmwareUrls::open(&platform, &urls.firmware.to_string()).await?;
+        let (scheduler, wakes) = Scheduler::new();
+        let (links, tasks) = Links::new(platform.clone(), firmware_urls.clone(), scheduler);
+        let app = Self {
+            platform,
+            sign_ins: SignIns::default(),
+            links,
+            urls,
+            firmware_urls,
+            metrics_token,
+            stopping: CancellationToken::new(),
+        };
+        Ok((app, Work { links: tasks, wakes }))
+    }
 }
 
 /// How the world reaches this server.
@@ -120,21 +159,8 @@ impl Server {
         tls: ServerConfig,
         front: &Front,
     ) -> anyhow::Result<Self> {
-        let urls = listeners.urls(front);
-        let mut tx = platform.db.begin().await?;
-        let firmware_urls = FirmwareUrls::open(&mut tx, &platform, &urls.firmware.to_string()).await?;
-        tx.commit().await?;
-        let (scheduler, wakes) = Scheduler::new();
-        let (links, tasks) = Links::new(platform.clone(), firmware_urls.clone(), scheduler);
-        let app = App {
-            platform,
-            links,
-            urls,
-            firmware_urls,
-            metrics_token: front.metrics_token.clone(),
-            stopping: CancellationToken::new(),
-        };
-        let lifecycle = lifecycle::start(&app, tasks, wakes);
+        let (app, work) = App::assemble(platform, listeners.urls(front), front.metrics_token.clone()).await?;
+        let lifecycle = lifecycle::start(&app, work);
         Ok(Self {
             app,
             listeners,

@@ -20,4 +20,6 @@ pub mod platform;
 pub mod products;
 pub mod routes;
 pub mod telemetry;
+#[cfg(test)]
+pub mod testing;
 pub mod web;

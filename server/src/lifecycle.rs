@@ -14,11 +14,11 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::app::App;
-use crate::deployments::scheduler::{self, Wakes};
+use crate::app::{App, Work};
+use crate::deployments;
+use crate::deployments::scheduler;
 use crate::platform::sweep::Sweep;
 use crate::platform::{events, nodes};
-use crate::{deployments, links};
 
 /// How long connections have to end.
 pub const DRAIN: Duration = Duration::from_secs(10);
@@ -47,7 +47,8 @@ impl std::fmt::Debug for Lifecycle {
 }
 
 /// Starts everything that a server does beside answering.
-pub fn start(app: &App, links: links::Tasks, wakes: Wakes) -> Lifecycle {
+pub fn start(app: &App, work: Work) -> Lifecycle {
+    let Work { links, wakes } = work;
     let mut lifecycle = Lifecycle::new();
     let platform = app.platform.clone();
     let proof = Sweep::of_the_server();

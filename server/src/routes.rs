@@ -1,13 +1,17 @@
 //! Every URL of the product, on one page.
 
-use actix_web::web::{ServiceConfig, get};
+use actix_web::web::{self, ServiceConfig, delete, get, head, patch, post, put};
 
 use crate::links::listener;
-use crate::web::status;
+use crate::web::{Error, status};
+use crate::{accounts, firmware, keys, products};
 
 /// What the web listener answers: pages, the REST API, firmware, status.
 pub fn web(routes: &mut ServiceConfig) {
-    routes.configure(status::routes);
+    routes
+        .configure(status::routes)
+        .configure(firmware_files)
+        .service(web::scope("/api").configure(api).default_service(web::to(nothing)));
 }
 
 /// What the device listener answers: links, firmware, status.
@@ -15,5 +19,47 @@ pub fn devices(routes: &mut ServiceConfig) {
     routes
         .route("/socket/websocket", get().to(listener::connect))
         .route("/device-socket/websocket", get().to(listener::connect))
+        .configure(firmware_files)
         .configure(status::alive_routes);
+}
+
+/// Archives by signed links, on both listeners.
+fn firmware_files(routes: &mut ServiceConfig) {
+    routes
+        .route("/firmware/{org}/{file}", get().to(firmware::download::file))
+        .route("/firmware/{org}/{file}", head().to(firmware::download::file));
+}
+
+/// The REST API, below `/api`.
+fn api(routes: &mut ServiceConfig) {
+    routes
+        // accounts
+        .route("/users/login", post().to(accounts::api::login))
+        .route("/users/auth", post().to(accounts::api::login))
+        .route("/users/me", get().to(accounts::api::me))
+        .route("/orgs", get().to(products::api::orgs))
+        .route("/orgs", post().to(products::api::create_org))
+        // products
+        .route("/orgs/{org}/products", get().to(products::api::index))
+        .route("/orgs/{org}/products", post().to(products::api::create))
+        .route("/orgs/{org}/products/{product}", get().to(products::api::show))
+        .route("/orgs/{org}/products/{product}", put().to(products::api::update))
+        .route("/orgs/{org}/products/{product}", patch().to(products::api::update))
+        .route("/orgs/{org}/products/{product}", delete().to(products::api::delete))
+        // keys
+        .route("/orgs/{org}/keys", get().to(keys::api::index))
+        .route("/orgs/{org}/keys", post().to(keys::api::create))
+        .route("/orgs/{org}/keys/{key}", get().to(keys::api::show))
+        .route("/orgs/{org}/keys/{key}", delete().to(keys::api::delete))
+        // firmware
+        .route("/orgs/{org}/products/{product}/firmwares", get().to(firmware::api::index))
+        .route("/orgs/{org}/products/{product}/firmwares", post().to(firmware::api::create))
+        .route("/orgs/{org}/products/{product}/firmwares/{uuid}", get().to(firmware::api::show))
+        .route("/orgs/{org}/products/{product}/firmwares/{uuid}", delete().to(firmware::api::delete))
+        .route("/orgs/{org}/products/{product}/firmwares/{uuid}/download", get().to(firmware::api::download));
+}
+
+/// What the API says of every other path: whoever asks learns nothing of what is there.
+async fn nothing() -> Result<String, Error> {
+    Err(Error::NotFound)
 }

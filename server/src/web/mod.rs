@@ -1,6 +1,8 @@
 //! HTTP with no fleet meaning: errors, pages, sessions' cookies, forms, assets, streams.
 
+pub mod api;
 pub mod error;
+pub mod extract;
 pub mod middleware;
 pub mod status;
 

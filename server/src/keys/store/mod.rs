@@ -1,3 +1,0 @@
-//! SQL of signing keys.
-
-pub(super) mod sweep;
