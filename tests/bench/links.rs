@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use super::fleet::{self, Ca, Fleet};
-use super::output::{Figures, note};
+use super::output::{Figures, median, note};
 use super::server::Server;
 use super::swarm::{self, Devices, Swarm};
 
@@ -150,10 +150,4 @@ impl Bench<'_> {
 
 fn ms(from_ns: u64, to_ns: u64) -> f64 {
     to_ns.saturating_sub(from_ns) as f64 / 1e6
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    note(format_args!("{values:.1?}"));
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or_default()
 }

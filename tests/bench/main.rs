@@ -3,10 +3,13 @@
 //!
 //! Server, Postgres and clients share the machine, so figures are of the whole, as a small installation would see it.
 
+mod firmware;
 mod fleet;
 mod links;
+mod nginx;
 mod output;
 mod process;
+mod reader;
 mod server;
 #[path = "../swarm/stamp.rs"]
 mod stamp;
@@ -55,6 +58,9 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("the runtime")?;
+    rustls::crypto::aws_lc_rs::default_provider()
+        .install_default()
+        .map_err(|_| anyhow::anyhow!("another cryptography provider is installed"))?;
     let figures = Figures::only(&cli.only);
     let folder = process::folder(cli.keep)?;
     let done = runtime.block_on(async {
@@ -74,6 +80,9 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
 async fn measure(cli: &Cli, figures: &Figures, folder: &std::path::Path) -> anyhow::Result<()> {
     if figures.want_any(&links::NAMES) {
         links::measure(figures, &folder.join("links"), cli.links).await?;
+    }
+    if figures.want_any(&firmware::NAMES) {
+        firmware::measure(figures, &folder.join("firmware")).await?;
     }
     Ok(())
 }

@@ -51,6 +51,13 @@ impl Figures {
     }
 }
 
+/// The middle one of some values, which are noted.
+pub fn median(mut values: Vec<f64>) -> f64 {
+    note(format_args!("{values:.1?}"));
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or_default()
+}
+
 /// What is being done, on standard error.
 #[expect(clippy::print_stderr, reason = "this is where the program speaks to people")]
 pub fn note(text: std::fmt::Arguments<'_>) {

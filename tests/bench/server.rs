@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use muster_tests::Api;
 use serde::Deserialize;
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
@@ -32,6 +33,8 @@ pub struct Server {
 pub struct Addrs {
     /// Devices, over TLS.
     pub devices: SocketAddr,
+    /// The dashboard and the REST API.
+    pub web: SocketAddr,
 }
 
 impl Server {
@@ -67,6 +70,23 @@ impl Server {
     pub async fn database(&self) -> anyhow::Result<PgPool> {
         let url = fs::read_to_string(self.dir.join("database.url"))?;
         Ok(PgPoolOptions::new().max_connections(2).connect(url.trim()).await?)
+    }
+
+    /// The API, signed in as the first admin, whose password is said at the first start.
+    pub async fn admin(&self) -> anyhow::Result<Api> {
+        let log = fs::read_to_string(self.dir.with_extension("log"))?;
+        let password = log
+            .split("password")
+            .nth(1)
+            .and_then(|rest| rest.split_whitespace().next());
+        let password = password.context("the server said no password")?;
+        let url = format!("http://{}", self.addrs.web);
+        Api::new(&url)?.sign_in("admin@localhost", password).await
+    }
+
+    /// The folder of its certificate, `server.pem` and `server.key`.
+    pub fn tls(&self) -> PathBuf {
+        self.dir.join("tls")
     }
 
     /// The CA that devices check it against.
