@@ -1,5 +1,13 @@
 //! HTTP with no fleet meaning: errors, pages, sessions' cookies, forms, assets, streams.
 
+pub mod assets;
+pub mod csrf;
 pub mod error;
+pub mod forms;
+pub mod listing;
+pub mod page;
+pub mod session;
+pub mod stream;
+pub mod words;
 
-pub use error::{Error, FieldErrors};
+pub use error::{Error, FieldErrors, OrNotFound};

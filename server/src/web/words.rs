@@ -1,0 +1,80 @@
+//! How templates write numbers, sizes and times.
+
+use time::OffsetDateTime;
+use time::format_description::BorrowedFormatItem;
+use time::macros::format_description;
+
+const READABLE: &[BorrowedFormatItem<'_>] = format_description!("[year]-[month]-[day] [hour]:[minute]:[second] UTC");
+const MACHINE: &[BorrowedFormatItem<'_>] =
+    format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
+
+/// `1,204`.
+pub fn number(value: impl TryInto<i64>) -> String {
+    let value: i64 = value.try_into().unwrap_or(i64::MAX);
+    let digits = value.unsigned_abs().to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    if value < 0 { format!("-{text}") } else { text }
+}
+
+/// `1 device`, `8 devices`.
+pub fn count(value: impl TryInto<i64>, one: &str, many: &str) -> String {
+    let value: i64 = value.try_into().unwrap_or(i64::MAX);
+    format!("{} {}", number(value), if value == 1 { one } else { many })
+}
+
+/// `812 B`, `4.2 kB`, `36.1 MB`.
+pub fn size(bytes: i64) -> String {
+    let mut value = bytes as f64;
+    for unit in ["B", "kB", "MB", "GB"] {
+        if value < 999.5 || unit == "GB" {
+            let digits = usize::from(unit != "B" && value < 99.95);
+            return format!("{value:.digits$} {unit}");
+        }
+        value /= 1000.0;
+    }
+    String::new()
+}
+
+/// For a `datetime` attribute.
+pub fn machine(at: OffsetDateTime) -> String {
+    at.format(MACHINE).unwrap_or_default()
+}
+
+/// For a reader without script.
+pub fn readable(at: OffsetDateTime) -> String {
+    at.format(READABLE).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use time::macros::datetime;
+
+    use super::{count, machine, number, readable, size};
+
+    #[test]
+    fn numbers_have_their_thousands_and_sizes_their_unit() {
+        assert_eq!(number(1_204), "1,204");
+        assert_eq!(number(100), "100");
+        assert_eq!(number(-1_000_000), "-1,000,000");
+        assert_eq!(count(1, "device", "devices"), "1 device");
+        assert_eq!(count(8, "device", "devices"), "8 devices");
+        assert_eq!(
+            (size(812), size(4_240), size(36_100_000)),
+            ("812 B".into(), "4.2 kB".into(), "36.1 MB".into())
+        );
+        assert_eq!(size(999_999), "1.0 MB");
+    }
+
+    #[test]
+    fn times_are_exact() {
+        let at = datetime!(2026-11-21 14:03:21.5 UTC);
+        assert_eq!(machine(at), "2026-11-21T14:03:21.500Z");
+        assert_eq!(readable(at), "2026-11-21 14:03:21 UTC");
+    }
+}
