@@ -32,6 +32,14 @@ CREATE UNIQUE INDEX releases_number_key ON releases (group_id, number);
 CREATE INDEX releases_firmware_id_idx ON releases (firmware_id);
 CREATE INDEX releases_created_by_idx ON releases (created_by);
 
+CREATE TABLE deployment_members (
+    device_id uuid PRIMARY KEY REFERENCES devices (id) ON DELETE CASCADE,
+    group_id uuid NOT NULL REFERENCES deployment_groups (id) ON DELETE CASCADE,
+    since timestamptz NOT NULL
+);
+COMMENT ON TABLE deployment_members IS 'The one group that a device belongs to. Owner: deployments.';
+CREATE INDEX deployment_members_group_id_idx ON deployment_members (group_id);
+
 CREATE TABLE updates (
     id uuid PRIMARY KEY,
     org_id uuid NOT NULL REFERENCES orgs (id),
@@ -41,6 +49,7 @@ CREATE TABLE updates (
     release_id uuid REFERENCES releases (id) ON DELETE SET NULL,
     firmware_id uuid NOT NULL REFERENCES firmwares (id) ON DELETE CASCADE,
     from_version text,
+    attempts smallint NOT NULL DEFAULT 0,
     status text NOT NULL CHECK (status IN ('assigned', 'told', 'received', 'started', 'downloading', 'updating', 'completed',
         'succeeded', 'failed', 'ignored', 'rescheduled', 'withdrawn')),
     percent smallint CHECK (percent BETWEEN 0 AND 100),
@@ -51,6 +60,7 @@ CREATE TABLE updates (
     ended_at timestamptz,
     CHECK ((ended_at IS NOT NULL) = (status IN ('succeeded', 'failed', 'ignored', 'rescheduled', 'withdrawn')))
 ) WITH (fillfactor = 70);
+COMMENT ON COLUMN updates.attempts IS 'How often the device was told: again after each link that it lost before it was done.';
 COMMENT ON TABLE updates IS 'One device''s way to one release. A row that has not ended is a slot of its group''s limit. Owner: deployments.';
 CREATE UNIQUE INDEX updates_in_flight_key ON updates (device_id) WHERE ended_at IS NULL;
 CREATE INDEX updates_device_id_idx ON updates (device_id, id);

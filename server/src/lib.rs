@@ -6,6 +6,9 @@
 pub mod accounts;
 pub mod app;
 pub mod audit;
+pub mod ca;
+pub mod deployments;
+pub mod devices;
 pub mod platform;
 pub mod products;
 pub mod routes;

@@ -41,8 +41,10 @@ pub struct Event {
 
 /// Kinds of news.
 pub mod kind {
-    /// A device was changed, connected, disconnected, or reported something.
+    /// A device connected, disconnected, or reported something.
     pub const DEVICE: &str = "device.changed";
+    /// An operator registered or changed a device.
+    pub const EDITED: &str = "device.edited";
     /// Updates were assigned to the device and wait to be told.
     pub const ASSIGNED: &str = "device.assigned";
     /// The device's link must end: deleted, moved, or its credential is gone.

@@ -11,6 +11,7 @@ pub mod metrics;
 pub mod nodes;
 pub mod postgres;
 pub mod random;
+pub mod sweep;
 pub mod vault;
 
 use sqlx::PgPool;

@@ -1,0 +1,12 @@
+//! CA certificates whose device certificates an org accepts, each proven to be the org's.
+//!
+//! [`x509`] reads and checks certificates and does no I/O. What a certificate means for a device is decided by
+//! `devices::identity`.
+
+pub mod authority;
+pub mod model;
+pub mod service;
+mod store;
+pub mod x509;
+
+pub use model::{Ca, CaId, Jitp};

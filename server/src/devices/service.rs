@@ -1,0 +1,534 @@
+//! Use cases of devices: what operators do with them, and what links write of them.
+
+use std::collections::HashSet;
+
+use serde_json::json;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::identity::Peer;
+use super::model::{
+    Device, DeviceCertificate, DeviceId, Filter, Identifier, LinkId, RefusedDevice, Tag, Validation, Window,
+};
+pub use super::store::Change;
+use super::store::{self, NewCertificate, NewDevice, sweep};
+use crate::accounts::{Forbidden, Org, OrgId, Role, Viewer};
+use crate::audit::{self, Act, Subject};
+use crate::ca::service as ca;
+use crate::ca::x509::{Certificate, CertificateError};
+use crate::platform::events::{self, News, kind};
+use crate::platform::sweep::Sweep;
+use crate::platform::{Platform, db, ids};
+use crate::products::{Product, ProductId};
+use muster_link::Join;
+
+/// Why a device was not changed.
+#[derive(Debug, thiserror::Error)]
+pub enum ChangeError {
+    /// The role is too low.
+    #[error(transparent)]
+    Forbidden(#[from] Forbidden),
+    /// A device has this identifier.
+    #[error("has already been taken")]
+    Taken,
+    /// A deleted device has this identifier.
+    #[error("belongs to a deleted device: restore or destroy that one first")]
+    TakenByDeleted,
+    /// The device is not deleted.
+    #[error("The device is not deleted; delete it before you destroy it.")]
+    NotDeleted,
+    /// The certificate cannot be read.
+    #[error("{0}")]
+    Certificate(CertificateError),
+    /// The certificate names another device.
+    #[error("names the device {0} in its common name")]
+    OtherName(String),
+    /// The certificate is pinned already, or its key belongs to another device.
+    #[error("is already a device's, or its key is")]
+    CertificateTaken,
+    /// The certificate's CA is another org's.
+    #[error("was issued by the CA of another org")]
+    ForeignCa,
+    /// The database failed.
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+}
+
+/// A device to register, as an operator gives it.
+#[derive(Debug, Clone)]
+pub struct Registration {
+    /// What it calls itself.
+    pub identifier: Identifier,
+    /// Free text.
+    pub description: String,
+    /// By which groups choose it.
+    pub tags: Vec<Tag>,
+    /// Whether deployments may tell it.
+    pub updates_enabled: bool,
+}
+
+/// Registers a device.
+///
+/// # Errors
+/// [`ChangeError`] says why not.
+pub async fn create(platform: &Platform, product: &Product, registration: Registration) -> Result<Device, ChangeError> {
+    let org = product.org();
+    org.require(Role::Manage)?;
+    let mut tx = platform.db.begin().await?;
+    match store::find_deleted_at(&mut tx, org, &registration.identifier).await? {
+        Some(Some(_)) => return Err(ChangeError::TakenByDeleted),
+        Some(None) => return Err(ChangeError::Taken),
+        None => {}
+    }
+    let id: DeviceId = platform.new_id();
+    let new = NewDevice {
+        id,
+        identifier: &registration.identifier,
+        description: &registration.description,
+        tags: &Tag::texts(registration.tags),
+        updates_enabled: registration.updates_enabled,
+        now: platform.clock.now(),
+    };
+    store::insert(&mut tx, product, new)
+        .await
+        .map_err(|error| match db::violated(&error) {
+            Some("devices_identifier_key") => ChangeError::Taken,
+            _ => ChangeError::Database(error),
+        })?;
+    store::delete_refusals(&mut tx, org, registration.identifier.as_str()).await?;
+    let device = store::find(&mut tx, product, registration.identifier.as_str())
+        .await?
+        .ok_or(sqlx::Error::RowNotFound)?;
+    record(&mut tx, platform, org, &device, "device.created", kind::EDITED).await?;
+    tx.commit().await?;
+    platform.events.ring();
+    Ok(device)
+}
+
+/// Changes description, tags, or whether deployments may tell it.
+///
+/// # Errors
+/// [`ChangeError`] says why not.
+pub async fn update(
+    platform: &Platform,
+    product: &Product,
+    device: &Device,
+    change: &Change,
+) -> Result<Device, ChangeError> {
+    let org = product.org();
+    org.require(Role::Manage)?;
+    let mut tx = platform.db.begin().await?;
+    store::update(&mut tx, org, device.id, change, platform.clock.now()).await?;
+    let device = store::find(&mut tx, product, &device.identifier)
+        .await?
+        .ok_or(sqlx::Error::RowNotFound)?;
+    record(&mut tx, platform, org, &device, "device.updated", kind::EDITED).await?;
+    tx.commit().await?;
+    platform.events.ring();
+    Ok(device)
+}
+
+/// Deletes a device so that it can be restored. Its link ends.
+///
+/// # Errors
+/// [`ChangeError`] says why not.
+pub async fn delete(platform: &Platform, org: &Org, device: &Device) -> Result<(), ChangeError> {
+    org.require(Role::Manage)?;
+    let mut tx = platform.db.begin().await?;
+    store::update_deleted_at(&mut tx, org, device.id, Some(platform.clock.now())).await?;
+    record(&mut tx, platform, org, device, "device.deleted", kind::CUT).await?;
+    tx.commit().await?;
+    platform.events.ring();
+    Ok(())
+}
+
+/// Takes a deleted device back.
+///
+/// # Errors
+/// [`ChangeError`] says why not.
+pub async fn restore(platform: &Platform, org: &Org, device: &Device) -> Result<(), ChangeError> {
+    org.require(Role::Manage)?;
+    let mut tx = platform.db.begin().await?;
+    store::update_deleted_at(&mut tx, org, device.id, None).await?;
+    store::delete_refusals(&mut tx, org, &device.identifier).await?;
+    record(&mut tx, platform, org, device, "device.restored", kind::EDITED).await?;
+    tx.commit().await?;
+    platform.events.ring();
+    Ok(())
+}
+
+/// Removes a deleted device and everything known of it; its identifier is free again.
+///
+/// # Errors
+/// [`ChangeError`] says why not.
+pub async fn destroy(platform: &Platform, org: &Org, device: &Device) -> Result<(), ChangeError> {
+    org.require(Role::Manage)?;
+    if device.deleted_at.is_none() {
+        return Err(ChangeError::NotDeleted);
+    }
+    let mut tx = platform.db.begin().await?;
+    record(&mut tx, platform, org, device, "device.destroyed", kind::CUT).await?;
+    store::delete_refusals(&mut tx, org, &device.identifier).await?;
+    store::delete(&mut tx, org, device.id).await?;
+    tx.commit().await?;
+    platform.events.ring();
+    Ok(())
+}
+
+/// Lifts a device's block, so that deployments may tell it now.
+///
+/// # Errors
+/// [`ChangeError`] says why not.
+pub async fn lift_block(platform: &Platform, org: &Org, device: &Device) -> Result<(), ChangeError> {
+    org.require(Role::Manage)?;
+    let mut tx = platform.db.begin().await?;
+    store::update_blocked_until(&mut tx, org, device.id, None).await?;
+    record(&mut tx, platform, org, device, "device.unblocked", kind::EDITED).await?;
+    tx.commit().await?;
+    platform.events.ring();
+    Ok(())
+}
+
+/// Pins a certificate to a device.
+///
+/// # Errors
+/// [`ChangeError`] says why not.
+pub async fn add_certificate(
+    platform: &Platform,
+    org: &Org,
+    device: &Device,
+    pem: &str,
+) -> Result<DeviceCertificate, ChangeError> {
+    org.require(Role::Manage)?;
+    let certificate = Certificate::from_pem(pem).map_err(ChangeError::Certificate)?;
+    if certificate.common_name.as_deref() != Some(device.identifier.as_str()) {
+        return Err(ChangeError::OtherName(certificate.common_name.unwrap_or_default()));
+    }
+    let mut tx = platform.db.begin().await?;
+    if let Some(aki) = &certificate.aki {
+        let ca = ca::find_by_ski(&mut tx, Sweep::of_the_server(), aki).await?;
+        if ca.is_some_and(|ca| ca.org_id != org.id()) {
+            return Err(ChangeError::ForeignCa);
+        }
+    }
+    let new = NewCertificate {
+        id: ids::new_uuid(&platform.clock, &platform.random),
+        org_id: org.id(),
+        device_id: device.id,
+        certificate: &certificate,
+        now: platform.clock.now(),
+    };
+    let pinned = store::insert_certificate(&mut tx, new)
+        .await
+        .map_err(|error| match db::violated(&error) {
+            Some("device_certificates_fingerprint_key" | "device_certificates_serial_key") => {
+                ChangeError::CertificateTaken
+            }
+            _ => ChangeError::Database(error),
+        })?;
+    if !pinned {
+        return Err(ChangeError::CertificateTaken);
+    }
+    record(&mut tx, platform, org, device, "device.certificate_added", kind::EDITED).await?;
+    let added = store::certificates(&mut tx, org, device.id)
+        .await?
+        .pop()
+        .ok_or(sqlx::Error::RowNotFound)?;
+    tx.commit().await?;
+    platform.events.ring();
+    Ok(added)
+}
+
+/// Removes a certificate; the device's link ends. Whether it was there.
+///
+/// # Errors
+/// [`ChangeError`] says why not.
+pub async fn remove_certificate(
+    platform: &Platform,
+    org: &Org,
+    device: &Device,
+    serial: &str,
+) -> Result<bool, ChangeError> {
+    org.require(Role::Manage)?;
+    let mut tx = platform.db.begin().await?;
+    if !store::delete_certificate(&mut tx, org, device.id, serial).await? {
+        return Ok(false);
+    }
+    record(&mut tx, platform, org, device, "device.certificate_removed", kind::CUT).await?;
+    tx.commit().await?;
+    platform.events.ring();
+    Ok(true)
+}
+
+async fn record(
+    conn: &mut PgConnection,
+    platform: &Platform,
+    org: &Org,
+    device: &Device,
+    action: &'static str,
+    kind: &'static str,
+) -> sqlx::Result<()> {
+    let act = Act {
+        org_id: org.id().0,
+        actor: org.actor(),
+        action,
+        subject: Subject {
+            kind: "device",
+            id: Some(device.id.0),
+            name: &device.identifier,
+        },
+        detail: json!({}),
+    };
+    audit::record(conn, platform, act).await?;
+    let news = News {
+        kind,
+        org_id: org.id().0,
+        product_id: Some(device.product_id.0),
+        subject_id: device.id.0,
+    };
+    events::publish(conn, platform.clock.now(), &[news]).await
+}
+
+/// A device of the product, deleted ones too.
+///
+/// # Errors
+/// When the database fails.
+pub async fn find(conn: &mut PgConnection, product: &Product, identifier: &str) -> sqlx::Result<Option<Device>> {
+    store::find(conn, product, identifier).await
+}
+
+/// Devices of this identifier in every org of the viewer.
+///
+/// # Errors
+/// When the database fails.
+pub async fn find_in_orgs(conn: &mut PgConnection, viewer: &Viewer, identifier: &str) -> sqlx::Result<Vec<Device>> {
+    store::find_in_orgs(conn, viewer, identifier).await
+}
+
+/// One page of the product's devices.
+///
+/// # Errors
+/// When the database fails.
+pub async fn list(
+    conn: &mut PgConnection,
+    product: &Product,
+    filter: &Filter,
+    window: Window,
+) -> sqlx::Result<Vec<Device>> {
+    store::list(conn, product, filter, window).await
+}
+
+/// How many devices a filter shows.
+///
+/// # Errors
+/// When the database fails.
+pub async fn count(conn: &mut PgConnection, product: &Product, filter: &Filter) -> sqlx::Result<i64> {
+    store::count(conn, product, filter).await
+}
+
+/// The device's certificates, oldest first.
+///
+/// # Errors
+/// When the database fails.
+pub async fn certificates(
+    conn: &mut PgConnection,
+    org: &Org,
+    device: DeviceId,
+) -> sqlx::Result<Vec<DeviceCertificate>> {
+    store::certificates(conn, org, device).await
+}
+
+/// Devices of the org that were answered 401, newest first.
+///
+/// # Errors
+/// When the database fails.
+pub async fn refused(conn: &mut PgConnection, org: &Org, limit: i64) -> sqlx::Result<Vec<RefusedDevice>> {
+    store::refused(conn, org, limit).await
+}
+
+/// What a device said when it joined, with the link that it said it on.
+#[derive(Debug, Clone)]
+pub struct JoinRecord {
+    /// Who.
+    pub peer: Peer,
+    /// On which link.
+    pub link: LinkId,
+    /// From where.
+    pub address: String,
+    /// What.
+    pub join: Join,
+}
+
+impl JoinRecord {
+    /// The running firmware, where it is a UUID.
+    pub fn firmware_uuid(&self) -> Option<Uuid> {
+        self.join.firmware.uuid.as_deref().and_then(|uuid| uuid.parse().ok())
+    }
+
+    /// Whether it was found good.
+    pub fn validation(&self) -> Validation {
+        Validation::reported(self.join.meta.firmware_validated)
+    }
+}
+
+/// What was stored of a device before it joined.
+#[derive(Debug, Clone)]
+pub struct Joined {
+    /// The device.
+    pub device: DeviceId,
+    /// The firmware that it ran.
+    pub previous_firmware: Option<Uuid>,
+    /// Its version.
+    pub previous_version: Option<String>,
+    /// Whether an update is in flight.
+    pub in_flight: bool,
+}
+
+/// Writes joins, in one statement, and tells of them. Of two joins of one device the later stands.
+///
+/// # Errors
+/// When the database fails.
+pub async fn join(
+    conn: &mut PgConnection,
+    platform: &Platform,
+    proof: Sweep,
+    records: &[JoinRecord],
+) -> sqlx::Result<Vec<Joined>> {
+    let mut seen = HashSet::new();
+    let mut newest: Vec<JoinRecord> = records
+        .iter()
+        .rev()
+        .filter(|record| seen.insert(record.peer.device()))
+        .cloned()
+        .collect();
+    newest.reverse();
+    let joined = sweep::join(conn, proof, platform.node, &newest, platform.clock.now()).await?;
+    let news: Vec<News> = newest.iter().map(|record| news_of(&record.peer)).collect();
+    events::publish(conn, platform.clock.now(), &news).await?;
+    Ok(joined)
+}
+
+fn news_of(peer: &Peer) -> News {
+    news(peer.device(), peer.org(), peer.product())
+}
+
+fn news(device: DeviceId, org: OrgId, product: ProductId) -> News {
+    News {
+        kind: kind::DEVICE,
+        org_id: org.0,
+        product_id: Some(product.0),
+        subject_id: device.0,
+    }
+}
+
+/// Writes the ends of links, in one statement, and gives the devices that have no link now.
+///
+/// # Errors
+/// When the database fails.
+pub async fn disconnect(
+    conn: &mut PgConnection,
+    platform: &Platform,
+    proof: Sweep,
+    ends: &[(DeviceId, LinkId, &'static str)],
+) -> sqlx::Result<Vec<DeviceId>> {
+    let gone = sweep::disconnect(conn, proof, ends, platform.clock.now()).await?;
+    tell_gone(conn, platform, gone).await
+}
+
+/// Ends every link of nodes that are dead, and gives their devices.
+///
+/// # Errors
+/// When the database fails.
+pub async fn disconnect_dead_nodes(
+    conn: &mut PgConnection,
+    platform: &Platform,
+    proof: Sweep,
+) -> sqlx::Result<Vec<DeviceId>> {
+    let gone = sweep::disconnect_dead_nodes(conn, proof, platform.clock.now()).await?;
+    tell_gone(conn, platform, gone).await
+}
+
+async fn tell_gone(
+    conn: &mut PgConnection,
+    platform: &Platform,
+    gone: Vec<(DeviceId, OrgId, ProductId)>,
+) -> sqlx::Result<Vec<DeviceId>> {
+    let all: Vec<News> = gone
+        .iter()
+        .map(|(device, org, product)| news(*device, *org, *product))
+        .collect();
+    events::publish(conn, platform.clock.now(), &all).await?;
+    Ok(gone.into_iter().map(|(device, ..)| device).collect())
+}
+
+/// Where an update in flight stands, for the lists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// The device.
+    pub device: DeviceId,
+    /// Its status; `None` when no update is in flight any more.
+    pub status: Option<&'static str>,
+    /// Its percent.
+    pub percent: Option<i16>,
+}
+
+/// Copies updates in flight to the lists.
+///
+/// # Errors
+/// When the database fails.
+pub async fn set_progress(conn: &mut PgConnection, proof: Sweep, progress: &[Progress]) -> sqlx::Result<()> {
+    if progress.is_empty() {
+        return Ok(());
+    }
+    sweep::update_progress(conn, proof, progress).await
+}
+
+/// No deployment tells these devices before then; `None` lifts it.
+///
+/// # Errors
+/// When the database fails.
+pub async fn block(
+    conn: &mut PgConnection,
+    proof: Sweep,
+    devices: &[DeviceId],
+    until: Option<time::OffsetDateTime>,
+) -> sqlx::Result<()> {
+    sweep::update_blocked(conn, proof, devices, until).await
+}
+
+/// The running firmware was found good.
+///
+/// # Errors
+/// When the database fails.
+pub async fn validated(conn: &mut PgConnection, platform: &Platform, peer: &Peer) -> sqlx::Result<()> {
+    sweep::update_validated(conn, peer).await?;
+    events::publish(conn, platform.clock.now(), &[news_of(peer)]).await
+}
+
+/// The interface that carries the link.
+///
+/// # Errors
+/// When the database fails.
+pub async fn set_interface(conn: &mut PgConnection, peer: &Peer, interface: &str) -> sqlx::Result<()> {
+    sweep::update_interface(conn, peer, interface).await
+}
+
+/// Writes when devices were last heard, and which certificates were used.
+///
+/// # Errors
+/// When the database fails.
+pub async fn heard(
+    conn: &mut PgConnection,
+    platform: &Platform,
+    proof: Sweep,
+    seen: &[(DeviceId, time::OffsetDateTime)],
+    certificates: &[Vec<u8>],
+) -> sqlx::Result<()> {
+    if !seen.is_empty() {
+        sweep::update_last_seen(conn, proof, seen).await?;
+    }
+    if !certificates.is_empty() {
+        sweep::update_certificates_used(conn, proof, certificates, platform.clock.now()).await?;
+    }
+    Ok(())
+}

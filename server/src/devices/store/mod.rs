@@ -1,0 +1,159 @@
+//! SQL of devices, by proof: what an operator may see here, what jobs and links write in [`sweep`].
+
+mod certificates;
+mod list;
+pub(super) mod sweep;
+
+pub(super) use certificates::{NewCertificate, certificates, delete_certificate, insert_certificate};
+pub(super) use list::{count, find, find_in_orgs, list};
+
+use sqlx::PgConnection;
+use time::OffsetDateTime;
+
+use super::model::{DeviceId, Identifier, RefusedDevice};
+use crate::accounts::Org;
+use crate::products::Product;
+
+/// A device to register.
+pub(super) struct NewDevice<'a> {
+    pub id: DeviceId,
+    pub identifier: &'a Identifier,
+    pub description: &'a str,
+    pub tags: &'a [String],
+    pub updates_enabled: bool,
+    pub now: OffsetDateTime,
+}
+
+pub(super) async fn insert(conn: &mut PgConnection, product: &Product, new: NewDevice<'_>) -> sqlx::Result<()> {
+    sqlx::query!(
+        "WITH device AS (
+             INSERT INTO devices (id, org_id, product_id, identifier, description, tags, updates_enabled, created_at, updated_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8) RETURNING id)
+         INSERT INTO device_states (device_id) SELECT id FROM device",
+        new.id.0,
+        product.org().id().0,
+        product.id().0,
+        new.identifier.as_str(),
+        new.description,
+        new.tags,
+        new.updates_enabled,
+        new.now
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Whether a device with this identifier is there, and whether it is deleted.
+pub(super) async fn find_deleted_at(
+    conn: &mut PgConnection,
+    org: &Org,
+    identifier: &Identifier,
+) -> sqlx::Result<Option<Option<OffsetDateTime>>> {
+    sqlx::query_scalar!(
+        "SELECT deleted_at FROM devices WHERE org_id = $1 AND identifier = $2",
+        org.id().0,
+        identifier.as_str()
+    )
+    .fetch_optional(conn)
+    .await
+}
+
+/// What an operator changes of a device; `None` leaves it.
+#[derive(Debug, Clone, Default)]
+pub struct Change {
+    /// Free text.
+    pub description: Option<String>,
+    /// By which groups choose it.
+    pub tags: Option<Vec<String>>,
+    /// Whether deployments may tell it; switching it on also lifts a block.
+    pub updates_enabled: Option<bool>,
+}
+
+pub(super) async fn update(
+    conn: &mut PgConnection,
+    org: &Org,
+    id: DeviceId,
+    change: &Change,
+    now: OffsetDateTime,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "UPDATE devices SET description = coalesce($3, description), tags = coalesce($4, tags),
+             updates_enabled = coalesce($5, updates_enabled),
+             updates_blocked_until = CASE WHEN $5 IS TRUE THEN NULL ELSE updates_blocked_until END, updated_at = $6
+         WHERE org_id = $1 AND id = $2",
+        org.id().0,
+        id.0,
+        change.description,
+        change.tags.as_deref(),
+        change.updates_enabled,
+        now
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn update_deleted_at(
+    conn: &mut PgConnection,
+    org: &Org,
+    id: DeviceId,
+    deleted_at: Option<OffsetDateTime>,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "UPDATE devices SET deleted_at = $3 WHERE org_id = $1 AND id = $2",
+        org.id().0,
+        id.0,
+        deleted_at
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn update_blocked_until(
+    conn: &mut PgConnection,
+    org: &Org,
+    id: DeviceId,
+    until: Option<OffsetDateTime>,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "UPDATE devices SET updates_blocked_until = $3 WHERE org_id = $1 AND id = $2",
+        org.id().0,
+        id.0,
+        until
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn delete(conn: &mut PgConnection, org: &Org, id: DeviceId) -> sqlx::Result<()> {
+    sqlx::query!("DELETE FROM devices WHERE org_id = $1 AND id = $2", org.id().0, id.0)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Devices of the org that were answered 401, newest first.
+pub(super) async fn refused(conn: &mut PgConnection, org: &Org, limit: i64) -> sqlx::Result<Vec<RefusedDevice>> {
+    sqlx::query_as!(
+        RefusedDevice,
+        "SELECT identifier, reason, first_at, last_at, count FROM refusals WHERE org_id = $1 ORDER BY last_at DESC LIMIT $2",
+        org.id().0,
+        limit
+    )
+    .fetch_all(conn)
+    .await
+}
+
+pub(super) async fn delete_refusals(conn: &mut PgConnection, org: &Org, identifier: &str) -> sqlx::Result<()> {
+    sqlx::query!(
+        "DELETE FROM refusals WHERE org_id = $1 AND identifier = $2",
+        org.id().0,
+        identifier
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,367 @@
+//! What links and jobs read and write, in batches and across orgs.
+
+use sqlx::PgConnection;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use crate::accounts::OrgId;
+use crate::ca::Jitp;
+use crate::devices::identity::{Known, Peer};
+use crate::devices::model::{DeviceId, LinkId};
+use crate::devices::service::{JoinRecord, Joined, Progress};
+use crate::platform::nodes::{DEAD_AFTER, NodeId};
+use crate::platform::sweep::Sweep;
+use crate::products::ProductId;
+
+/// The devices that these certificates are pinned to, in any order.
+pub(in crate::devices) async fn find_by_fingerprints(
+    conn: &mut PgConnection,
+    _proof: Sweep,
+    fingerprints: &[Vec<u8>],
+) -> sqlx::Result<Vec<Known>> {
+    let rows = sqlx::query!(
+        r#"SELECT c.fingerprint, d.id AS "id: DeviceId", d.org_id AS "org_id: OrgId", d.product_id AS "product_id: ProductId",
+                  d.identifier, (d.deleted_at IS NOT NULL OR p.deleted_at IS NOT NULL) AS "deleted!"
+           FROM device_certificates c JOIN devices d ON d.id = c.device_id JOIN products p ON p.id = d.product_id
+           WHERE c.fingerprint = ANY ($1)"#,
+        fingerprints
+    )
+    .fetch_all(conn)
+    .await?;
+    let known = rows.into_iter().map(|row| Known {
+        fingerprint: row.fingerprint,
+        peer: Peer::new(row.id, row.org_id, row.product_id, row.identifier),
+        deleted: row.deleted,
+    });
+    Ok(known.collect())
+}
+
+/// The device that has a certificate with this public key, and whether it is deleted.
+pub(in crate::devices) async fn find_by_public_key(
+    conn: &mut PgConnection,
+    _proof: Sweep,
+    public_key: &[u8],
+) -> sqlx::Result<Option<(Peer, bool)>> {
+    let row = sqlx::query!(
+        r#"SELECT d.id AS "id: DeviceId", d.org_id AS "org_id: OrgId", d.product_id AS "product_id: ProductId", d.identifier,
+                  d.deleted_at IS NOT NULL AS "deleted!"
+           FROM device_certificates c JOIN devices d ON d.id = c.device_id WHERE c.public_key_fingerprint = $1 LIMIT 1"#,
+        public_key
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(row.map(|row| {
+        (
+            Peer::new(row.id, row.org_id, row.product_id, row.identifier),
+            row.deleted,
+        )
+    }))
+}
+
+/// The device of this identifier in the org, whether it is deleted, and whether it has a certificate.
+pub(in crate::devices) async fn find_by_identifier(
+    conn: &mut PgConnection,
+    _proof: Sweep,
+    org: OrgId,
+    identifier: &str,
+) -> sqlx::Result<Option<(Peer, bool, bool)>> {
+    let row = sqlx::query!(
+        r#"SELECT d.id AS "id: DeviceId", d.org_id AS "org_id: OrgId", d.product_id AS "product_id: ProductId", d.identifier,
+                  d.deleted_at IS NOT NULL AS "deleted!",
+                  EXISTS (SELECT FROM device_certificates c WHERE c.device_id = d.id) AS "has_certificate!"
+           FROM devices d WHERE d.org_id = $1 AND d.identifier = $2 FOR UPDATE OF d"#,
+        org.0,
+        identifier
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(row.map(|row| {
+        (
+            Peer::new(row.id, row.org_id, row.product_id, row.identifier),
+            row.deleted,
+            row.has_certificate,
+        )
+    }))
+}
+
+/// Creates a device that came by a CA with just-in-time provisioning.
+pub(in crate::devices) async fn insert_provisioned(
+    conn: &mut PgConnection,
+    _proof: Sweep,
+    peer: &Peer,
+    jitp: &Jitp,
+    now: OffsetDateTime,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "WITH device AS (
+             INSERT INTO devices (id, org_id, product_id, identifier, description, tags, created_at, updated_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $7) RETURNING id)
+         INSERT INTO device_states (device_id) SELECT id FROM device",
+        peer.device().0,
+        peer.org().0,
+        peer.product().0,
+        peer.identifier(),
+        jitp.description,
+        &jitp.tags,
+        now
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Notes a refusal where an org can see it.
+pub(in crate::devices) async fn insert_refusal(
+    conn: &mut PgConnection,
+    _proof: Sweep,
+    org: OrgId,
+    identifier: &str,
+    reason: &str,
+    now: OffsetDateTime,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "INSERT INTO refusals (org_id, identifier, reason, first_at, last_at) VALUES ($1, $2, $3, $4, $4)
+         ON CONFLICT (org_id, identifier, reason) DO UPDATE SET last_at = $4, count = refusals.count + 1",
+        org.0,
+        identifier,
+        reason,
+        now
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Writes what devices said when they joined, and gives what was stored before. No device may stand in it twice.
+pub(in crate::devices) async fn join(
+    conn: &mut PgConnection,
+    _proof: Sweep,
+    node: NodeId,
+    records: &[JoinRecord],
+    now: OffsetDateTime,
+) -> sqlx::Result<Vec<Joined>> {
+    let ids: Vec<Uuid> = records.iter().map(|record| record.peer.device().0).collect();
+    let links: Vec<Uuid> = records.iter().map(|record| record.link.0).collect();
+    let text = |pick: fn(&JoinRecord) -> Option<String>| records.iter().map(pick).collect::<Vec<_>>();
+    let addresses = text(|r| Some(r.address.clone()));
+    let api_versions = text(|r| r.join.device_api_version.clone());
+    let fwup_versions = text(|r| r.join.fwup_version.clone());
+    let products = text(|r| r.join.firmware.product.clone());
+    let versions = text(|r| r.join.firmware.version.clone());
+    let platforms = text(|r| r.join.firmware.platform.clone());
+    let architectures = text(|r| r.join.firmware.architecture.clone());
+    let authors = text(|r| r.join.firmware.author.clone());
+    let descriptions = text(|r| r.join.firmware.description.clone());
+    let vcs = text(|r| r.join.firmware.vcs_identifier.clone());
+    let misc = text(|r| r.join.firmware.misc.clone());
+    let validations = text(|r| Some(r.validation().name().to_owned()));
+    let uuids: Vec<Option<Uuid>> = records.iter().map(JoinRecord::firmware_uuid).collect();
+    let reverted: Vec<bool> = records
+        .iter()
+        .map(|r| r.join.meta.firmware_auto_revert_detected.unwrap_or(false))
+        .collect();
+    let rows = sqlx::query!(
+        r#"WITH new AS (
+               SELECT * FROM unnest($3::uuid[], $4::uuid[], $5::text[], $6::text[], $7::text[], $8::uuid[], $9::text[], $10::text[],
+                   $11::text[], $12::text[], $13::text[], $14::text[], $15::text[], $16::text[], $17::text[], $18::bool[])
+               AS n (device_id, link_id, address, api_version, fwup_version, uuid, product, version, platform, architecture,
+                     author, description, vcs_identifier, misc, validation, reverted)),
+           old AS (
+               SELECT s.device_id, s.firmware_uuid, s.firmware_version, s.update_status FROM device_states s JOIN new USING (device_id)
+               ORDER BY s.device_id FOR UPDATE OF s),
+           seen AS (
+               UPDATE devices d SET first_seen_at = $1 FROM new WHERE d.id = new.device_id AND d.first_seen_at IS NULL)
+           UPDATE device_states s SET connection = 'connected', link_id = new.link_id, node_id = $2, connected_at = $1,
+               disconnect_reason = NULL, last_seen_at = $1, address = new.address, api_version = new.api_version,
+               fwup_version = new.fwup_version, firmware_uuid = new.uuid, firmware_product = new.product,
+               firmware_version = new.version, firmware_platform = new.platform, firmware_architecture = new.architecture,
+               firmware_author = new.author, firmware_description = new.description,
+               firmware_vcs_identifier = new.vcs_identifier, firmware_misc = new.misc, validation = new.validation,
+               auto_reverted = new.reverted,
+               firmware_since = CASE WHEN s.firmware_uuid IS DISTINCT FROM new.uuid THEN $1 ELSE s.firmware_since END
+           FROM new JOIN old USING (device_id) WHERE s.device_id = new.device_id
+           RETURNING s.device_id AS "device_id: DeviceId", old.firmware_uuid, old.firmware_version, old.update_status"#,
+        now,
+        node.0,
+        &ids,
+        &links,
+        &addresses as &[Option<String>],
+        &api_versions as &[Option<String>],
+        &fwup_versions as &[Option<String>],
+        &uuids as &[Option<Uuid>],
+        &products as &[Option<String>],
+        &versions as &[Option<String>],
+        &platforms as &[Option<String>],
+        &architectures as &[Option<String>],
+        &authors as &[Option<String>],
+        &descriptions as &[Option<String>],
+        &vcs as &[Option<String>],
+        &misc as &[Option<String>],
+        &validations as &[Option<String>],
+        &reverted
+    )
+    .fetch_all(conn)
+    .await?;
+    let joined = rows.into_iter().map(|row| Joined {
+        device: row.device_id,
+        previous_firmware: row.firmware_uuid,
+        previous_version: row.firmware_version,
+        in_flight: row.update_status.is_some(),
+    });
+    Ok(joined.collect())
+}
+
+/// Writes the ends of links. A link that is not the device's any more changes nothing.
+pub(in crate::devices) async fn disconnect(
+    conn: &mut PgConnection,
+    _proof: Sweep,
+    ends: &[(DeviceId, LinkId, &'static str)],
+    now: OffsetDateTime,
+) -> sqlx::Result<Vec<(DeviceId, OrgId, ProductId)>> {
+    let ids: Vec<Uuid> = ends.iter().map(|(device, _, _)| device.0).collect();
+    let links: Vec<Uuid> = ends.iter().map(|(_, link, _)| link.0).collect();
+    let reasons: Vec<String> = ends.iter().map(|(_, _, reason)| (*reason).to_owned()).collect();
+    let rows = sqlx::query!(
+        r#"UPDATE device_states s SET connection = 'disconnected', disconnected_at = $1, disconnect_reason = e.reason,
+               link_id = NULL, node_id = NULL
+           FROM unnest($2::uuid[], $3::uuid[], $4::text[]) AS e (device_id, link_id, reason), devices d
+           WHERE s.device_id = e.device_id AND s.link_id = e.link_id AND d.id = s.device_id
+           RETURNING d.id AS "id: DeviceId", d.org_id AS "org_id: OrgId", d.product_id AS "product_id: ProductId""#,
+        now,
+        &ids,
+        &links,
+        &reasons
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| (row.id, row.org_id, row.product_id))
+        .collect())
+}
+
+/// Ends every link of nodes that are dead. `ours`: links of this node too, as at its start.
+pub(in crate::devices) async fn disconnect_dead_nodes(
+    conn: &mut PgConnection,
+    _proof: Sweep,
+    now: OffsetDateTime,
+) -> sqlx::Result<Vec<(DeviceId, OrgId, ProductId)>> {
+    let rows = sqlx::query!(
+        r#"UPDATE device_states s SET connection = 'disconnected', disconnected_at = $1, disconnect_reason = 'server_stopped',
+               link_id = NULL, node_id = NULL
+           FROM devices d
+           WHERE d.id = s.device_id AND s.connection IN ('connecting', 'connected')
+             AND NOT EXISTS (SELECT FROM nodes n WHERE n.id = s.node_id AND n.seen_at > $2)
+           RETURNING d.id AS "id: DeviceId", d.org_id AS "org_id: OrgId", d.product_id AS "product_id: ProductId""#,
+        now,
+        now - DEAD_AFTER
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| (row.id, row.org_id, row.product_id))
+        .collect())
+}
+
+/// Writes when devices were last heard.
+pub(in crate::devices) async fn update_last_seen(
+    conn: &mut PgConnection,
+    _proof: Sweep,
+    seen: &[(DeviceId, OffsetDateTime)],
+) -> sqlx::Result<()> {
+    let ids: Vec<Uuid> = seen.iter().map(|(device, _)| device.0).collect();
+    let times: Vec<OffsetDateTime> = seen.iter().map(|(_, at)| *at).collect();
+    sqlx::query!(
+        "UPDATE device_states s SET last_seen_at = n.at FROM unnest($1::uuid[], $2::timestamptz[]) AS n (device_id, at)
+         WHERE s.device_id = n.device_id",
+        &ids,
+        &times
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Copies the updates in flight to where lists read them; `None` where there is none any more.
+pub(in crate::devices) async fn update_progress(
+    conn: &mut PgConnection,
+    _proof: Sweep,
+    progress: &[Progress],
+) -> sqlx::Result<()> {
+    let ids: Vec<Uuid> = progress.iter().map(|one| one.device.0).collect();
+    let statuses: Vec<Option<String>> = progress.iter().map(|one| one.status.map(str::to_owned)).collect();
+    let percents: Vec<Option<i16>> = progress.iter().map(|one| one.percent).collect();
+    sqlx::query!(
+        "UPDATE device_states s SET update_status = n.status, update_percent = n.percent
+         FROM unnest($1::uuid[], $2::text[], $3::int2[]) AS n (device_id, status, percent) WHERE s.device_id = n.device_id",
+        &ids,
+        &statuses as &[Option<String>],
+        &percents as &[Option<i16>]
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// The running firmware was found good.
+pub(in crate::devices) async fn update_validated(conn: &mut PgConnection, peer: &Peer) -> sqlx::Result<()> {
+    sqlx::query!(
+        "UPDATE device_states SET validation = 'validated' WHERE device_id = $1",
+        peer.device().0
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// The interface that carries the link.
+pub(in crate::devices) async fn update_interface(
+    conn: &mut PgConnection,
+    peer: &Peer,
+    interface: &str,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "UPDATE device_states SET interface = $2 WHERE device_id = $1",
+        peer.device().0,
+        interface
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// No deployment tells these devices before then; `None` lifts it.
+pub(in crate::devices) async fn update_blocked(
+    conn: &mut PgConnection,
+    _proof: Sweep,
+    devices: &[DeviceId],
+    until: Option<OffsetDateTime>,
+) -> sqlx::Result<()> {
+    let ids: Vec<Uuid> = devices.iter().map(|device| device.0).collect();
+    sqlx::query!(
+        "UPDATE devices SET updates_blocked_until = $2 WHERE id = ANY ($1)",
+        &ids,
+        until
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Notes when certificates were last used.
+pub(in crate::devices) async fn update_certificates_used(
+    conn: &mut PgConnection,
+    _proof: Sweep,
+    fingerprints: &[Vec<u8>],
+    now: OffsetDateTime,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "UPDATE device_certificates SET last_used_at = $2 WHERE fingerprint = ANY ($1)",
+        fingerprints,
+        now
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
