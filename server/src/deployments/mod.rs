@@ -9,6 +9,7 @@ pub mod requirement;
 pub mod scheduler;
 pub mod service;
 mod store;
+pub mod why;
 
 pub use model::{Group, GroupId, Outcome, Status, UpdateId};
 pub use scheduler::Scheduler;

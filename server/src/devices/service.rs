@@ -8,7 +8,8 @@ use uuid::Uuid;
 
 use super::identity::Peer;
 use super::model::{
-    Device, DeviceCertificate, DeviceId, Filter, Identifier, LinkId, RefusedDevice, Tag, Validation, Window,
+    Device, DeviceCertificate, DeviceId, Filter, Identifier, LinkId, Page, PageKey, RefusedDevice, Sort, Tag, Validation,
+    Window,
 };
 pub use super::store::Change;
 use super::store::{self, NewCertificate, NewDevice, sweep};
@@ -316,6 +317,32 @@ pub async fn list(
     window: Window,
 ) -> sqlx::Result<Vec<Device>> {
     store::list(conn, product, filter, window).await
+}
+
+/// One page of the product's devices, by key.
+///
+/// # Errors
+/// When the database fails.
+pub async fn page(
+    conn: &mut PgConnection,
+    product: &Product,
+    filter: &Filter,
+    page: &Page,
+) -> sqlx::Result<Vec<Device>> {
+    store::page(conn, product, filter, page).await
+}
+
+/// The key of a row of a list that is sorted so.
+pub fn page_key(device: &Device, sort: Sort) -> PageKey {
+    store::key(device, sort)
+}
+
+/// These devices of the product; those that are not its own are left out.
+///
+/// # Errors
+/// When the database fails.
+pub async fn by_ids(conn: &mut PgConnection, product: &Product, ids: &[Uuid]) -> sqlx::Result<Vec<Device>> {
+    store::by_ids(conn, product, ids).await
 }
 
 /// How many devices a filter shows.

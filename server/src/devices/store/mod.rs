@@ -2,10 +2,12 @@
 
 mod certificates;
 mod list;
+mod page;
 pub(super) mod sweep;
 
 pub(super) use certificates::{NewCertificate, certificates, delete_certificate, insert_certificate};
 pub(super) use list::{count, find, find_in_orgs, list};
+pub(super) use page::{by_ids, key, page};
 
 use sqlx::PgConnection;
 use time::OffsetDateTime;
