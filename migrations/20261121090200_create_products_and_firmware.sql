@@ -4,11 +4,13 @@ CREATE TABLE products (
     id uuid PRIMARY KEY,
     org_id uuid NOT NULL REFERENCES orgs (id),
     name text NOT NULL CHECK (length(name) BETWEEN 1 AND 100 AND name = btrim(name) AND name !~ '[/[:cntrl:]]'),
+    require_unique_firmware_version boolean NOT NULL DEFAULT true,
     created_at timestamptz NOT NULL,
     updated_at timestamptz NOT NULL,
     deleted_at timestamptz
 );
 COMMENT ON TABLE products IS 'Devices that run the same kind of firmware. Owner: products.';
+COMMENT ON COLUMN products.require_unique_firmware_version IS 'One version is uploaded once for each platform and architecture.';
 CREATE UNIQUE INDEX products_name_key ON products (org_id, lower(name)) WHERE deleted_at IS NULL;
 
 CREATE TABLE signing_keys (

@@ -1,5 +1,6 @@
 //! The application: every handle that a handler may use, and the servers that answer.
 
+use crate::accounts::SignIns;
 use crate::platform::Platform;
 
 /// What handlers share. Cheap to clone.
@@ -7,4 +8,6 @@ use crate::platform::Platform;
 pub struct App {
     /// The platform's handles.
     pub platform: Platform,
+    /// The gate of sign-ins.
+    pub sign_ins: SignIns,
 }

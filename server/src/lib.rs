@@ -12,4 +12,6 @@ pub mod devices;
 pub mod platform;
 pub mod products;
 pub mod routes;
+#[cfg(test)]
+pub mod testing;
 pub mod web;

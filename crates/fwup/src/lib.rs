@@ -1,1 +1,53 @@
-//! The `.fw` firmware format.
+//! The `.fw` firmware format: read, verify, sign, create and apply, streaming.
+//!
+//! An archive is read once, front to back, from anything that implements [`std::io::Read`]; the ZIP central directory
+//! is never consulted. Memory stays bounded whatever the archive says. The crate does no networking, starts no threads
+//! and never looks at the process environment: what `${NAME}` may mean is in [`Env`].
+//!
+//! ```no_run
+//! use muster_fwup::{ApplyOptions, Archive, Env, FileTarget, PublicKey};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let key: PublicKey = "NpjkAsCCtnGM7+CqyHNlpdMXpf/HF4bGxY6LSsgmHh0=".parse()?;
+//! let archive = Archive::open(std::fs::File::open("kiosk.fw")?, &[key], &Env::new())?;
+//! let mut disk = FileTarget::open("/dev/sda")?;
+//! archive.apply(&mut disk, "upgrade", &ApplyOptions::default(), &mut |event| println!("{event:?}"))?;
+//! # Ok(())
+//! # }
+//! ```
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]
+
+mod apply;
+mod archive;
+pub mod caps;
+mod create;
+mod env;
+mod error;
+mod fat;
+mod keys;
+mod mbr;
+mod metaconf;
+mod metadata;
+mod sign;
+mod target;
+pub mod uboot_env;
+mod version;
+mod zip;
+
+pub use apply::{Applied, ApplyOptions, Event};
+pub use archive::{Archive, ResourceInfo, Signature, Verified};
+pub use create::{CreateOptions, create, create_from_str};
+pub use env::Env;
+pub use error::{Error, ErrorKind};
+pub use keys::{KeyError, PrivateKey, PublicKey};
+pub use metadata::Metadata;
+pub use sign::{SignOptions, sign, sign_with};
+pub use target::{BlockTarget, FileTarget, MemoryTarget};
+
+/// The level of the format that is read and made: what `require-fwup-version` is compared with.
+pub const FWUP_VERSION: &str = "1.16.0";
+
+/// The level that a device agent may report to a server. It stays below 1.13.0, and so below the levels at which servers
+/// send deltas, as long as deltas are refused.
+pub const REPORTED_VERSION: &str = "1.5.0";

@@ -2,9 +2,13 @@
 //!
 //! [`Product`] is the proof that the viewer may see it: it is made only by [`access`], out of an [`Org`](crate::accounts::Org).
 
+pub mod api;
+pub mod extract;
 pub mod model;
 pub mod service;
 mod store;
+#[cfg(test)]
+mod tests;
 
-pub use model::{Product, ProductId};
-pub use service::access;
+pub use model::{Changes, Product, ProductId};
+pub use service::{access, lock};

@@ -12,7 +12,17 @@ crate::declare_id! {
 pub struct Product {
     pub(super) id: ProductId,
     pub(super) name: String,
+    pub(super) require_unique_firmware_version: bool,
     pub(super) org: Org,
+}
+
+/// What may be changed of a product.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Another name.
+    pub name: Option<String>,
+    /// Whether a version is uploaded once for each platform and architecture.
+    pub require_unique_firmware_version: Option<bool>,
 }
 
 impl Product {
@@ -24,6 +34,11 @@ impl Product {
     /// The product's name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Whether a version is uploaded once for each platform and architecture.
+    pub fn require_unique_firmware_version(&self) -> bool {
+        self.require_unique_firmware_version
     }
 
     /// The org that owns it.

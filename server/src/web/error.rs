@@ -40,6 +40,9 @@ pub enum Error {
     /// Understood and refused, field by field.
     #[error("invalid fields")]
     Invalid(FieldErrors),
+    /// Asked too often.
+    #[error("{0}")]
+    TooMany(String),
     /// Larger than is taken.
     #[error("{0}")]
     TooLarge(String),
@@ -98,6 +101,7 @@ impl ResponseError for Error {
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::Conflict(_) | Self::InUse(_) => StatusCode::CONFLICT,
             Self::Refused(_) | Self::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }

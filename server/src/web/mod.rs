@@ -1,8 +1,10 @@
 //! HTTP with no fleet meaning: errors, pages, sessions' cookies, forms, assets, streams.
 
+pub mod api;
 pub mod assets;
 pub mod csrf;
 pub mod error;
+pub mod extract;
 pub mod forms;
 pub mod listing;
 pub mod page;

@@ -1,0 +1,336 @@
+//! What can go wrong, in sentences a person can act upon.
+
+use std::io;
+
+/// Why an archive was not read, applied, made or signed.
+///
+/// [`Error::kind`] sorts the variants for callers that decide; [`Error::target_was_written`] tells whether the target
+/// may have changed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The source does not begin like an archive.
+    #[error("this is not a firmware archive: it does not begin with a ZIP entry")]
+    NotAnArchive,
+    /// The source ended too early.
+    #[error("the archive ends in the middle of {place}; fetch it again (byte {offset})")]
+    Truncated {
+        /// The entry or the part of the archive.
+        place: String,
+        /// Byte offset in the archive where more was expected.
+        offset: u64,
+    },
+    /// The archive contradicts itself: a header, a compressed stream or a checksum.
+    #[error("the archive is corrupt in {place}: {reason} (byte {offset})")]
+    Corrupt {
+        /// The entry or the part of the archive.
+        place: String,
+        /// Byte offset in the archive.
+        offset: u64,
+        /// What does not fit.
+        reason: String,
+    },
+    /// The archive uses something that this crate does not read.
+    #[error("{place}: {what} is not supported")]
+    Unsupported {
+        /// The entry, resource or section.
+        place: String,
+        /// What it asks for.
+        what: String,
+    },
+    /// `meta.conf` is not where it must be.
+    #[error("meta.conf must be at the beginning of the archive, found '{found}'")]
+    NoMetadata {
+        /// The entry in its place, or what else was found.
+        found: String,
+    },
+    /// A key was given, but the archive has no signature.
+    #[error("the archive is not signed, but only signed firmware is accepted")]
+    Unsigned,
+    /// No given key made the signature.
+    #[error("the signature of meta.conf was made by none of the accepted keys, or meta.conf was changed")]
+    BadSignature,
+    /// The signature entry does not hold a signature.
+    #[error("meta.conf.ed25519 must have 64 bytes")]
+    MalformedSignature,
+    /// More keys than allowed.
+    #[error("{given} keys were given, at most {} are accepted", crate::caps::KEYS_MAX)]
+    TooManyKeys {
+        /// How many.
+        given: usize,
+    },
+    /// `meta.conf` cannot be understood.
+    #[error("meta.conf, line {line}: {reason}")]
+    BadMetadata {
+        /// Line, from 1; 0 when the whole file is meant.
+        line: usize,
+        /// What is wrong.
+        reason: String,
+    },
+    /// `require-fwup-version` is above [`crate::FWUP_VERSION`] or no version.
+    #[error("the firmware requires fwup version '{required}', this is {}", crate::FWUP_VERSION)]
+    TooNew {
+        /// The version asked for.
+        required: String,
+    },
+    /// A resource's bytes are not those that `meta.conf` promises.
+    #[error("resource '{resource}' does not have the BLAKE2b-256 hash that meta.conf states")]
+    HashMismatch {
+        /// Name of the resource.
+        resource: String,
+    },
+    /// A resource has no usable hash in `meta.conf`.
+    #[error("resource '{resource}' has no valid blake2b-256 in meta.conf")]
+    NoHash {
+        /// Name of the resource.
+        resource: String,
+    },
+    /// A resource is longer or shorter than `meta.conf` promises.
+    #[error("resource '{resource}' has {found} bytes where meta.conf states {expected}")]
+    LengthMismatch {
+        /// Name of the resource.
+        resource: String,
+        /// Bytes stated.
+        expected: u64,
+        /// Bytes found; when longer, where reading stopped.
+        found: u64,
+    },
+    /// An entry is a binary delta, which is not applied yet.
+    #[error(
+        "resource '{resource}' is a delta ({size} bytes instead of {expected}); deltas are not supported, send the full firmware"
+    )]
+    DeltaUnsupported {
+        /// Name of the resource.
+        resource: String,
+        /// Bytes of the entry.
+        size: u64,
+        /// Bytes of the resource.
+        expected: u64,
+    },
+    /// An entry's name is not acceptable.
+    #[error("the archive has an entry named '{name}': {reason}")]
+    BadEntryName {
+        /// The name, made printable.
+        name: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// An entry occurs twice.
+    #[error("the archive has two entries named '{name}'")]
+    DuplicateEntry {
+        /// The name.
+        name: String,
+    },
+    /// An entry that no `file-resource` declares, found while verifying.
+    #[error("entry '{name}' is not declared in meta.conf")]
+    UndeclaredEntry {
+        /// The name.
+        name: String,
+    },
+    /// A resource is declared or used but not there.
+    #[error("resource '{resource}' {reason}")]
+    MissingResource {
+        /// Name of the resource.
+        resource: String,
+        /// Whether the entry or its declaration is missing.
+        reason: &'static str,
+    },
+    /// No task fits.
+    #[error("no task whose name begins with '{task}' is applicable: {reason}")]
+    NoApplicableTask {
+        /// The name asked for.
+        task: String,
+        /// The unmet requirements of the tasks that were considered.
+        reason: String,
+    },
+    /// A function of the chosen task is unknown, has bad arguments or stands in the wrong place. Nothing was written.
+    #[error("{event}: {function}: {reason}")]
+    BadFunction {
+        /// The event in which it stands, for example `on-resource rootfs.img`.
+        event: String,
+        /// Name of the function.
+        function: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The firmware's own `error()` function spoke.
+    #[error("{0}")]
+    Refused(String),
+    /// A function failed while it ran.
+    #[error("{function} failed at byte {offset} of the target: {reason}")]
+    FunctionFailed {
+        /// Name of the function with its main argument.
+        function: String,
+        /// Byte offset on the target that the function is about.
+        offset: u64,
+        /// Why.
+        reason: String,
+    },
+    /// The target's end lies before the place to be written.
+    #[error("the target is too small: cannot write at byte {offset}, it ends at {size}")]
+    TargetTooSmall {
+        /// Byte offset of the write.
+        offset: u64,
+        /// Size of the target in bytes.
+        size: u64,
+    },
+    /// Reading the archive failed.
+    #[error("reading the archive failed at byte {offset}: {source}")]
+    Source {
+        /// Byte offset in the archive.
+        offset: u64,
+        /// The cause.
+        source: io::Error,
+    },
+    /// Reading or writing the target failed.
+    #[error("the target failed at byte {offset}: {source}")]
+    Target {
+        /// Byte offset on the target.
+        offset: u64,
+        /// The cause.
+        source: io::Error,
+    },
+    /// Bytes that were written read back differently.
+    #[error("the target does not hold what was written at byte {offset}; check the medium")]
+    VerifyWrite {
+        /// Byte offset of the segment.
+        offset: u64,
+    },
+    /// A config cannot be made into an archive.
+    #[error("{file}, line {line}: {reason}")]
+    Config {
+        /// Name of the config file.
+        file: String,
+        /// Line, from 1.
+        line: usize,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A file that a config names cannot be used.
+    #[error("file-resource '{resource}': {reason}")]
+    ConfigResource {
+        /// Name of the resource or section.
+        resource: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Writing the archive failed.
+    #[error("writing the archive failed: {0}")]
+    Output(io::Error),
+    /// The error happened after bytes had reached the target.
+    #[error("{0} (the target had already been written to)")]
+    AfterWrite(Box<Error>),
+}
+
+/// The kinds of [`Error`], for deciding what to do about one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// Not an archive at all.
+    NotAnArchive,
+    /// The source ended too early: fetching it again may help.
+    Truncated,
+    /// The archive contradicts itself: fetching it again may help.
+    Corrupt,
+    /// Something in the archive is not supported, deltas included.
+    Unsupported,
+    /// No signature where one is needed.
+    Unsigned,
+    /// A signature that no accepted key made, or that is none.
+    BadSignature,
+    /// `meta.conf` is missing, misplaced or wrong.
+    BadMetadata,
+    /// `require-fwup-version` is too new.
+    TooNew,
+    /// A resource has the wrong hash, or none.
+    HashMismatch,
+    /// A resource has the wrong length.
+    LengthMismatch,
+    /// An entry has a name that is refused, occurs twice or is not declared.
+    BadEntry,
+    /// A resource is missing.
+    MissingResource,
+    /// No task's requirements hold.
+    NoApplicableTask,
+    /// A function is unknown or has bad arguments.
+    BadFunction,
+    /// The firmware's own `error()`.
+    Refused,
+    /// A function failed on the target's contents.
+    FunctionFailed,
+    /// The target is too small.
+    TargetTooSmall,
+    /// I/O of the source.
+    Source,
+    /// I/O of the target.
+    Target,
+    /// The config is wrong.
+    Config,
+    /// I/O of the output.
+    Output,
+}
+
+impl Error {
+    /// The kind of the error, seen through [`Error::AfterWrite`].
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::NotAnArchive => ErrorKind::NotAnArchive,
+            Self::Truncated { .. } => ErrorKind::Truncated,
+            Self::Corrupt { .. } => ErrorKind::Corrupt,
+            Self::Unsupported { .. } | Self::DeltaUnsupported { .. } => ErrorKind::Unsupported,
+            Self::NoMetadata { .. } | Self::BadMetadata { .. } => ErrorKind::BadMetadata,
+            Self::Unsigned => ErrorKind::Unsigned,
+            Self::BadSignature | Self::MalformedSignature => ErrorKind::BadSignature,
+            Self::TooNew { .. } => ErrorKind::TooNew,
+            Self::HashMismatch { .. } | Self::NoHash { .. } => ErrorKind::HashMismatch,
+            Self::LengthMismatch { .. } => ErrorKind::LengthMismatch,
+            Self::BadEntryName { .. } | Self::DuplicateEntry { .. } | Self::UndeclaredEntry { .. } => ErrorKind::BadEntry,
+            Self::MissingResource { .. } => ErrorKind::MissingResource,
+            Self::NoApplicableTask { .. } => ErrorKind::NoApplicableTask,
+            Self::BadFunction { .. } => ErrorKind::BadFunction,
+            Self::Refused(_) => ErrorKind::Refused,
+            Self::FunctionFailed { .. } => ErrorKind::FunctionFailed,
+            Self::TargetTooSmall { .. } => ErrorKind::TargetTooSmall,
+            Self::Source { .. } => ErrorKind::Source,
+            Self::Target { .. } | Self::VerifyWrite { .. } => ErrorKind::Target,
+            Self::Config { .. } | Self::ConfigResource { .. } | Self::TooManyKeys { .. } => ErrorKind::Config,
+            Self::Output(_) => ErrorKind::Output,
+            Self::AfterWrite(cause) => cause.kind(),
+        }
+    }
+
+    /// True when bytes may have reached the target before the error.
+    pub fn target_was_written(&self) -> bool {
+        matches!(self, Self::AfterWrite(_))
+    }
+
+    /// The error itself, seen through [`Error::AfterWrite`].
+    pub fn cause(&self) -> &Error {
+        match self {
+            Self::AfterWrite(cause) => cause.cause(),
+            other => other,
+        }
+    }
+
+    pub(crate) fn after_write(self, written: bool) -> Self {
+        match self {
+            Self::AfterWrite(_) => self,
+            other if written => Self::AfterWrite(Box::new(other)),
+            other => other,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_after_a_write_keeps_its_kind_and_says_so() {
+        let error = Error::BadSignature.after_write(true);
+        assert_eq!(error.kind(), ErrorKind::BadSignature);
+        assert!(error.target_was_written());
+        assert!(matches!(error.cause(), Error::BadSignature));
+        assert!(!Error::Unsigned.after_write(false).target_was_written());
+    }
+}
