@@ -1,13 +1,211 @@
 //! The application: every handle that a handler may use, and the servers that answer.
 
-use crate::accounts::SignIns;
-use crate::platform::Platform;
+use std::time::Duration;
 
-/// What handlers share. Cheap to clone.
+use actix_web::middleware::from_fn;
+use actix_web::{App as Http, HttpServer, web};
+use anyhow::Context as _;
+use rustls::ServerConfig;
+use tokio_util::sync::CancellationToken;
+
+use crate::accounts::SignIns;
+use crate::config::{BaseUrl, Front, Secret, Settings};
+use crate::lifecycle::{self, DRAIN, Lifecycle};
+use crate::links::tls;
+use crate::listeners::{Addrs, Listeners};
+use crate::platform::clock::Clock;
+use crate::platform::events::Bus;
+use crate::platform::ids::Id as _;
+use crate::platform::metrics::Metrics;
+use crate::platform::nodes::NodeId;
+use crate::platform::random::Random;
+use crate::platform::store::StoreUrl;
+use crate::platform::vault::{MasterKey, Vault};
+use crate::platform::{Platform, db};
+use crate::routes;
+use crate::web::stream::Streams;
+use crate::web::{middleware, status};
+
+/// TLS handshakes that a worker does at once: a storm of reconnects is worked off, not refused.
+const HANDSHAKES: usize = 1024;
+/// How long a device may take for its handshake.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
+/// Connections that a worker holds.
+const CONNECTIONS: usize = 25_000;
+
+/// What handlers share, as `web::Data<App>`. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct App {
     /// The platform's handles.
     pub platform: Platform,
     /// The gate of sign-ins.
     pub sign_ins: SignIns,
+    /// The open live streams.
+    pub streams: Streams,
+    /// How the world reaches this server.
+    pub urls: Urls,
+    /// What opens the figures on the web listener.
+    pub metrics_token: Option<Secret>,
+    /// Cancelled when the server begins to end: whoever holds a response open ends it then.
+    pub stopping: CancellationToken,
+}
+
+/// How the world reaches this server.
+#[derive(Debug, Clone)]
+pub struct Urls {
+    /// Where people reach it: for links and cookies.
+    pub public: BaseUrl,
+    /// Where devices fetch firmware.
+    pub firmware: BaseUrl,
+}
+
+/// Opens every handle of the platform on a database that is up to date.
+///
+/// # Errors
+/// When the database does not answer or is behind, when the master key is not its own, when the store is incomplete.
+pub async fn open_platform(database_url: &Secret, store: &StoreUrl, master_key: MasterKey) -> anyhow::Result<Platform> {
+    let (clock, random) = (Clock::system(), Random::system());
+    let db = db::connect(database_url.expose())
+        .await
+        .context("the database (database_url) does not answer")?;
+    let missing = db::missing_migrations(&db).await.context("the database's migrations")?;
+    anyhow::ensure!(
+        missing == 0,
+        "the database is {missing} migrations behind this program. Bring it up to date with `muster-server migrate`, then start again."
+    );
+    let vault = Vault::new(master_key, clock.clone(), random.clone());
+    let mut tx = db.begin().await?;
+    vault.check(&mut tx).await.context("the master key (master_key)")?;
+    tx.commit().await?;
+    Ok(Platform {
+        blobs: store.open().context("the object store (store)")?,
+        vault,
+        events: Bus::default(),
+        metrics: Metrics::new()?,
+        node: NodeId::from_parts(&clock, &random),
+        db,
+        clock,
+        random,
+    })
+}
+
+/// A server that is bound and ready to run.
+#[derive(Debug)]
+pub struct Server {
+    app: App,
+    listeners: Listeners,
+    tls: ServerConfig,
+    lifecycle: Lifecycle,
+}
+
+impl Server {
+    /// The server of these settings.
+    ///
+    /// # Errors
+    /// When an address is taken, a file is bad, or the database is not there or behind.
+    pub async fn build(settings: Settings) -> anyhow::Result<Self> {
+        let listeners = Listeners::bind(&settings.front)?;
+        let tls = tls::from_files(&settings.device_cert, &settings.device_key)?;
+        let platform = open_platform(&settings.database_url, &settings.store, settings.master_key).await?;
+        Ok(Self::assemble(platform, listeners, tls, &settings.front))
+    }
+
+    /// The server of parts that are there already.
+    pub fn assemble(platform: Platform, listeners: Listeners, tls: ServerConfig, front: &Front) -> Self {
+        let app = App {
+            platform,
+            sign_ins: SignIns::default(),
+            streams: Streams::default(),
+            urls: listeners.urls(front),
+            metrics_token: front.metrics_token.clone(),
+            stopping: CancellationToken::new(),
+        };
+        let lifecycle = lifecycle::start(&app);
+        Self {
+            app,
+            listeners,
+            tls,
+            lifecycle,
+        }
+    }
+
+    /// Where it listens: the real ports, where 0 was asked for.
+    pub fn addrs(&self) -> Addrs {
+        self.listeners.addrs()
+    }
+
+    /// What its handlers share.
+    pub fn app(&self) -> &App {
+        &self.app
+    }
+
+    /// Answers until `stop` is cancelled, then drains and ends.
+    ///
+    /// # Errors
+    /// When a listener fails.
+    pub async fn run(mut self, stop: CancellationToken) -> anyhow::Result<()> {
+        let running = listen(&self.app, self.listeners, self.tls)?;
+        let handles: Vec<_> = running.iter().map(actix_web::dev::Server::handle).collect();
+        let mut servers = futures_util::future::try_join_all(running.into_iter().map(tokio::spawn));
+        let ended = tokio::select! {
+            () = stop.cancelled() => None,
+            ended = &mut servers => Some(ended),
+        };
+        tracing::info!("draining");
+        self.app.stopping.cancel();
+        let stops = futures_util::future::join_all(handles.iter().map(|handle| handle.stop(true)));
+        tokio::join!(stops, self.lifecycle.drain());
+        self.lifecycle.finish(&self.app).await;
+        let ended = match ended {
+            Some(ended) => ended,
+            None => servers.await,
+        };
+        for result in ended? {
+            result.context("a listener failed")?;
+        }
+        Ok(())
+    }
+}
+
+/// Starts the listeners.
+fn listen(app: &App, listeners: Listeners, tls: ServerConfig) -> anyhow::Result<Vec<actix_web::dev::Server>> {
+    let data = web::Data::new(app.clone());
+    let drain = DRAIN.as_secs();
+
+    let shared = data.clone();
+    let web = HttpServer::new(move || {
+        Http::new()
+            .app_data(shared.clone())
+            .wrap(from_fn(middleware::observe))
+            .configure(routes::web)
+    });
+    let shared = data.clone();
+    let devices = HttpServer::new(move || {
+        Http::new()
+            .app_data(shared.clone())
+            .wrap(from_fn(middleware::observe))
+            .configure(routes::devices)
+    });
+    let mut running = vec![
+        web.listen(listeners.web)?
+            .tcp_nodelay(true)
+            .disable_signals()
+            .shutdown_timeout(drain)
+            .run(),
+        devices
+            .on_connect(tls::on_connect)
+            .tcp_nodelay(true)
+            .tls_handshake_timeout(HANDSHAKE_TIMEOUT)
+            .max_connection_rate(HANDSHAKES)
+            .max_connections(CONNECTIONS)
+            .listen_rustls_0_23(listeners.devices, tls)?
+            .disable_signals()
+            .shutdown_timeout(drain)
+            .run(),
+    ];
+    if let Some(listener) = listeners.metrics {
+        let figures = HttpServer::new(move || Http::new().app_data(data.clone()).configure(status::figures));
+        running.push(figures.workers(1).listen(listener)?.disable_signals().run());
+    }
+    Ok(running)
 }

@@ -7,11 +7,17 @@ pub mod accounts;
 pub mod app;
 pub mod audit;
 pub mod ca;
+pub mod cli;
+pub mod config;
 pub mod deployments;
 pub mod devices;
+pub mod lifecycle;
+pub mod links;
+pub mod listeners;
 pub mod platform;
 pub mod products;
 pub mod routes;
+pub mod telemetry;
 #[cfg(test)]
 pub mod testing;
 pub mod web;

@@ -1,3 +1,7 @@
 //! The `muster-server` binary.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    muster_server::cli::main()
+}

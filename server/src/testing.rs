@@ -10,11 +10,13 @@ use sqlx::PgPool;
 use std::sync::Arc;
 use tempfile::TempDir;
 use time::macros::datetime;
+use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
 use crate::accounts::service::NewUser;
 use crate::accounts::{self, Org, Role, SignIns, Viewer};
-use crate::app::App;
+use crate::app::{App, Urls};
+use crate::config::BaseUrl;
 use crate::platform::Platform;
 use crate::platform::blobs::Blobs;
 use crate::platform::clock::Clock;
@@ -26,6 +28,7 @@ use crate::platform::random::Random;
 use crate::platform::vault::Vault;
 use crate::products::{self, Product};
 use crate::routes;
+use crate::web::stream::Streams;
 
 /// The password of everyone on the stage.
 pub const PASSWORD: &str = "correct horse battery";
@@ -87,6 +90,13 @@ impl Stage {
             app: App {
                 platform,
                 sign_ins: SignIns::default(),
+                streams: Streams::default(),
+                urls: Urls {
+                    public: BaseUrl::new("http", "localhost", 4000),
+                    firmware: BaseUrl::new("https", "localhost", 4001),
+                },
+                metrics_token: None,
+                stopping: CancellationToken::new(),
             },
             _dir: dir,
         }

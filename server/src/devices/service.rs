@@ -353,6 +353,14 @@ pub async fn count(conn: &mut PgConnection, product: &Product, filter: &Filter) 
     store::count(conn, product, filter).await
 }
 
+/// How many devices each product of the org has, and how many of them are connected. Products without devices are left out.
+///
+/// # Errors
+/// When the database fails.
+pub async fn census(conn: &mut PgConnection, org: &Org) -> sqlx::Result<Vec<(ProductId, i64, i64)>> {
+    store::census(conn, org).await
+}
+
 /// The device's certificates, oldest first.
 ///
 /// # Errors

@@ -6,11 +6,13 @@ pub mod blobs;
 pub mod clock;
 pub mod db;
 pub mod events;
+pub mod files;
 pub mod ids;
 pub mod metrics;
 pub mod nodes;
 pub mod postgres;
 pub mod random;
+pub mod store;
 pub mod sweep;
 pub mod vault;
 

@@ -5,8 +5,10 @@
 pub mod api;
 pub mod extract;
 pub mod model;
+pub mod pages;
 pub mod service;
 mod store;
+pub mod views;
 #[cfg(test)]
 mod tests;
 

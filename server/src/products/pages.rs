@@ -3,9 +3,10 @@
 use actix_web::{HttpRequest, HttpResponse, web};
 
 use super::service::{self, ProductError};
-use super::views::{IndexPage, Shelf};
+use super::views::{Card, IndexPage, Shelf};
 use crate::accounts::{self, Role, Viewer};
 use crate::app::App;
+use crate::devices::service as devices;
 use crate::web::forms::{Form, Wrong, wrong};
 use crate::web::page::{self, Frame, Section};
 use crate::web::{Error, OrNotFound as _};
@@ -19,8 +20,13 @@ async fn home(request: &HttpRequest, app: &App, viewer: &Viewer) -> Result<Index
     let mut conn = app.platform.db.acquire().await?;
     let mut shelves = Vec::new();
     for org in accounts::service::orgs(&mut conn, viewer).await? {
+        let figures = devices::census(&mut conn, &org).await?;
+        let card = |product: super::Product| {
+            let (_, devices, online) = figures.iter().find(|(id, ..)| *id == product.id()).copied().unwrap_or((product.id(), 0, 0));
+            Card { product, devices, online }
+        };
         shelves.push(Shelf {
-            products: service::overview(&mut conn, &org).await?,
+            products: service::list(&mut conn, &org).await?.into_iter().map(card).collect(),
             may_create: org.require(Role::Admin).is_ok(),
             org,
         });

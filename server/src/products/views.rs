@@ -3,7 +3,7 @@
 use actix_web::HttpRequest;
 use askama::Template;
 
-use super::model::{Overview, Product};
+use super::model::Product;
 use crate::accounts::Org;
 use crate::web::forms::Wrong;
 use crate::web::page::{Frame, Section, path};
@@ -29,11 +29,18 @@ pub fn frame(request: &HttpRequest, product: &Product, section: Section, title: 
 /// An org with its products.
 pub(super) struct Shelf {
     pub org: Org,
-    pub products: Vec<Overview>,
+    pub products: Vec<Card>,
     pub may_create: bool,
 }
 
-impl Overview {
+/// A product with its figures.
+pub(super) struct Card {
+    pub product: Product,
+    pub devices: i64,
+    pub online: i64,
+}
+
+impl Card {
     /// Where its devices are.
     pub(super) fn url(&self) -> String {
         path(&["org", self.product.org().name(), self.product.name(), "devices"])

@@ -7,8 +7,10 @@ pub mod error;
 pub mod extract;
 pub mod forms;
 pub mod listing;
+pub mod middleware;
 pub mod page;
 pub mod session;
+pub mod status;
 pub mod stream;
 pub mod words;
 

@@ -4,11 +4,12 @@ use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::{StatusCode, header};
 use actix_web::middleware::{DefaultHeaders, Next};
-use actix_web::{HttpRequest, HttpResponse, ResponseError as _};
+use actix_web::{HttpMessage as _, HttpRequest, HttpResponse, ResponseError as _};
 use askama::Template;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use uuid::Uuid;
 
+use super::middleware::RequestId;
 use super::{Error, assets, csrf, session};
 
 /// What a page of ours may load: only our own files, nothing inline, and nothing may frame it.
@@ -16,12 +17,10 @@ const CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-
      worker-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// Headers of every answer of the web listener.
+/// Headers of pages and of the files that they load.
 pub fn headers() -> DefaultHeaders {
     DefaultHeaders::new()
         .add((header::CONTENT_SECURITY_POLICY, CSP))
-        .add((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
-        .add((header::REFERRER_POLICY, "same-origin"))
         .add(("cross-origin-opener-policy", "same-origin"))
 }
 
@@ -288,12 +287,12 @@ fn sign_in(request: &HttpRequest) -> HttpResponse {
 
 fn error_page(request: &HttpRequest, status: StatusCode, sentence: String) -> HttpResponse {
     let title = status.canonical_reason().unwrap_or("Something failed");
-    let id = request.headers().get("x-request-id").and_then(|id| id.to_str().ok());
+    let id = request.extensions().get::<RequestId>().map(|id| id.0.to_string());
     let page = ErrorPage {
         frame: Frame::new(request, title),
         status: status.as_u16(),
         sentence,
-        request_id: id.map(str::to_owned),
+        request_id: id,
     };
     answer(status, &page).unwrap_or_else(|error| error.error_response())
 }

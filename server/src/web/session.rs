@@ -14,31 +14,31 @@ pub fn secret(request: &HttpRequest) -> Option<String> {
     request.cookie(COOKIE).map(|cookie| cookie.value().to_owned())
 }
 
-/// A cookie that keeps `secret` for `age`; over https only, when that is how the product is reached.
-pub fn keep(secret: String, age: Duration, public_url: &str) -> Cookie<'static> {
-    cookie(COOKIE, secret, public_url).http_only(true).max_age(age).finish()
+/// A cookie that keeps `secret` for `age`; `secure`: sent over https only.
+pub fn keep(secret: String, age: Duration, secure: bool) -> Cookie<'static> {
+    cookie(COOKIE, secret, secure).http_only(true).max_age(age).finish()
 }
 
 /// A cookie that makes the browser forget the session.
-pub fn forget(public_url: &str) -> Cookie<'static> {
-    cookie(COOKIE, String::new(), public_url)
+pub fn forget(secure: bool) -> Cookie<'static> {
+    cookie(COOKIE, String::new(), secure)
         .http_only(true)
         .max_age(Duration::ZERO)
         .finish()
 }
 
 /// A cookie that keeps the chosen theme for a year.
-pub fn keep_theme(theme: &str, public_url: &str) -> Cookie<'static> {
-    cookie(THEME, theme.to_owned(), public_url)
+pub fn keep_theme(theme: &str, secure: bool) -> Cookie<'static> {
+    cookie(THEME, theme.to_owned(), secure)
         .max_age(Duration::days(365))
         .finish()
 }
 
-fn cookie(name: &'static str, value: String, public_url: &str) -> CookieBuilder<'static> {
+fn cookie(name: &'static str, value: String, secure: bool) -> CookieBuilder<'static> {
     Cookie::build(name, value)
         .path("/")
         .same_site(SameSite::Lax)
-        .secure(public_url.starts_with("https:"))
+        .secure(secure)
 }
 
 #[cfg(test)]
@@ -47,8 +47,8 @@ mod tests {
 
     #[test]
     fn the_cookie_is_out_of_reach_of_scripts_and_secure_over_https() {
-        let plain = keep("s".to_owned(), time::Duration::DAY, "http://localhost:4000").to_string();
-        let secure = keep("s".to_owned(), time::Duration::DAY, "https://muster.example").to_string();
+        let plain = keep("s".to_owned(), time::Duration::DAY, false).to_string();
+        let secure = keep("s".to_owned(), time::Duration::DAY, true).to_string();
         assert_eq!(plain, "muster_session=s; HttpOnly; SameSite=Lax; Path=/; Max-Age=86400");
         assert!(secure.contains("Secure"));
     }

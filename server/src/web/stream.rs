@@ -11,12 +11,15 @@ use std::time::Duration;
 use actix_web::HttpResponse;
 use actix_web::http::header;
 use bytes::Bytes;
+use sha2::{Digest as _, Sha256};
 use sqlx::PgPool;
 use tokio::sync::broadcast;
 use tokio::time::{Instant, interval_at};
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::Error;
+use crate::platform::Platform;
 use crate::platform::events::{self, Event};
 
 /// Streams that one person may have open: browsers, not tabs.
@@ -25,50 +28,72 @@ pub const STREAMS_PER_PERSON: usize = 16;
 const GATHER: Duration = Duration::from_millis(120);
 /// More subjects than this in one burst, or missed by a reader that comes back: read the page anew.
 const MOST_NEWS: usize = 500;
+const BEAT: &str = "event: beat\ndata:\n\n";
+const RESET: &str = "event: reset\ndata:\n\n";
+const END: &str = "event: end\ndata:\n\n";
 const HEARTBEAT: Duration = Duration::from_secs(15);
 const AUTHORISED_FOR: Duration = Duration::from_secs(60);
 
 /// The open streams of this node. Cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub struct Streams(Arc<Mutex<HashMap<Uuid, usize>>>);
+pub struct Streams(Arc<Mutex<HashMap<u64, Open>>>);
+
+#[derive(Debug)]
+struct Open {
+    person: Uuid,
+    session: [u8; 32],
+    ended: CancellationToken,
+}
 
 /// A place among a person's streams; given back when it is dropped.
 #[derive(Debug)]
 pub struct Seat {
     streams: Streams,
-    person: Uuid,
+    number: u64,
+    ended: CancellationToken,
 }
 
 impl Streams {
-    /// Takes a place for a person's stream.
+    /// Takes a place for a stream of this person's session.
     ///
     /// # Errors
-    /// [`Error::Conflict`] when the person has [`STREAMS_PER_PERSON`].
-    pub fn sit(&self, person: Uuid) -> Result<Seat, Error> {
+    /// [`Error::TooMany`] when the person has [`STREAMS_PER_PERSON`].
+    pub fn sit(&self, person: Uuid, session: &str) -> Result<Seat, Error> {
         let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = open.entry(person).or_default();
-        if *count >= STREAMS_PER_PERSON {
-            return Err(Error::Conflict(format!(
+        if open.values().filter(|one| one.person == person).count() >= STREAMS_PER_PERSON {
+            return Err(Error::TooMany(format!(
                 "You have {STREAMS_PER_PERSON} live streams open already; close a browser."
             )));
         }
-        *count += 1;
+        let number = open.keys().max().map_or(0, |last| last + 1);
+        let ended = CancellationToken::new();
+        let one = Open {
+            person,
+            session: Sha256::digest(session).into(),
+            ended: ended.clone(),
+        };
+        open.insert(number, one);
         Ok(Seat {
             streams: self.clone(),
-            person,
+            number,
+            ended,
         })
+    }
+
+    /// Ends the streams of a session at once; on other nodes they end within a minute.
+    pub fn end(&self, session: &str) {
+        let digest: [u8; 32] = Sha256::digest(session).into();
+        let open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        open.values()
+            .filter(|one| one.session == digest)
+            .for_each(|one| one.ended.cancel());
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
         let mut open = self.streams.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = open.get_mut(&self.person) {
-            *count -= 1;
-            if *count == 0 {
-                open.remove(&self.person);
-            }
-        }
+        open.remove(&self.number);
     }
 }
 
@@ -86,14 +111,15 @@ struct Reader<A> {
     beat: tokio::time::Interval,
     started: bool,
     ended: bool,
-    _seat: Seat,
+    seat: Seat,
+    stopping: CancellationToken,
 }
 
 /// Answers a stream of what `authorise` allows, from `after` on when the browser says where it stood.
 pub async fn respond<A, F>(
     seat: Seat,
-    news: broadcast::Receiver<Event>,
-    db: PgPool,
+    platform: &Platform,
+    stopping: CancellationToken,
     after: Option<i64>,
     authorise: A,
 ) -> Result<HttpResponse, Error>
@@ -101,13 +127,14 @@ where
     A: Fn() -> F + 'static,
     F: Future<Output = Result<Heard, Error>>,
 {
+    let news = platform.events.subscribe();
     let Some(orgs) = authorise().await? else {
-        return Ok(answer().body("event: end\ndata:\n\n"));
+        return Ok(ended());
     };
     let now = Instant::now();
     let reader = Reader {
         news,
-        db,
+        db: platform.db.clone(),
         authorise,
         orgs,
         last: after.unwrap_or(0),
@@ -115,7 +142,8 @@ where
         beat: interval_at(now + HEARTBEAT, HEARTBEAT),
         started: false,
         ended: false,
-        _seat: seat,
+        seat,
+        stopping,
     };
     let frames = futures_util::stream::unfold(reader, |mut reader| async move {
         let text = reader.next().await?;
@@ -126,7 +154,7 @@ where
 
 /// A browser that is not signed in is told so, rather than refused again and again.
 pub fn ended() -> HttpResponse {
-    answer().body("event: end\ndata:\n\n")
+    answer().body(END)
 }
 
 fn answer() -> actix_web::HttpResponseBuilder {
@@ -166,6 +194,11 @@ where
                     Err(broadcast::error::RecvError::Closed) => return None,
                 },
                 _ = self.beat.tick() => return Some(self.tick().await),
+                () = self.stopping.cancelled() => return None,
+                () = self.seat.ended.cancelled() => {
+                    self.ended = true;
+                    return Some(END.to_owned());
+                }
             }
         }
     }
@@ -182,10 +215,10 @@ where
     async fn catch_up(&mut self) -> String {
         match self.missed().await {
             Ok(Some(missed)) => self.write(missed).unwrap_or_default(),
-            Ok(None) => "event: reset\ndata:\n\n".to_owned(),
+            Ok(None) => RESET.to_owned(),
             Err(error) => {
                 tracing::warn!(%error, "missed news could not be read");
-                "event: reset\ndata:\n\n".to_owned()
+                RESET.to_owned()
             }
         }
     }
@@ -239,17 +272,17 @@ where
     /// A heartbeat; each minute the session is looked at anew.
     async fn tick(&mut self) -> String {
         if self.authorised.elapsed() < AUTHORISED_FOR {
-            return "event: beat\ndata:\n\n".to_owned();
+            return BEAT.to_owned();
         }
         match (self.authorise)().await {
             Ok(Some(orgs)) => {
                 self.orgs = orgs;
                 self.authorised = Instant::now();
-                "event: beat\ndata:\n\n".to_owned()
+                BEAT.to_owned()
             }
             Ok(None) => {
                 self.ended = true;
-                "event: end\ndata:\n\n".to_owned()
+                END.to_owned()
             }
             Err(error) => {
                 tracing::warn!(%error, "a live stream could not be authorised anew; it ends and the browser comes back");
@@ -269,11 +302,13 @@ mod tests {
     fn a_person_has_a_bounded_number_of_streams() {
         let streams = Streams::default();
         let mut seats: Vec<_> = (0..STREAMS_PER_PERSON)
-            .map(|_| streams.sit(Uuid::nil()).unwrap())
+            .map(|_| streams.sit(Uuid::nil(), "a").unwrap())
             .collect();
-        assert!(streams.sit(Uuid::nil()).is_err());
-        assert!(streams.sit(Uuid::max()).is_ok());
+        assert!(streams.sit(Uuid::nil(), "a").is_err());
+        assert!(streams.sit(Uuid::max(), "b").is_ok());
+        streams.end("a");
+        assert!(seats.iter().all(|seat| seat.ended.is_cancelled()));
         seats.pop();
-        assert!(streams.sit(Uuid::nil()).is_ok());
+        assert!(streams.sit(Uuid::nil(), "a").is_ok());
     }
 }

@@ -14,7 +14,7 @@ use time::OffsetDateTime;
 
 use super::model::{DeviceId, Identifier, RefusedDevice};
 use crate::accounts::Org;
-use crate::products::Product;
+use crate::products::{Product, ProductId};
 
 /// A device to register.
 pub(super) struct NewDevice<'a> {
@@ -158,4 +158,18 @@ pub(super) async fn delete_refusals(conn: &mut PgConnection, org: &Org, identifi
     .execute(conn)
     .await?;
     Ok(())
+}
+
+/// Devices of the org's products, and how many of them are connected.
+pub(super) async fn census(conn: &mut PgConnection, org: &Org) -> sqlx::Result<Vec<(ProductId, i64, i64)>> {
+    let rows = sqlx::query!(
+        r#"SELECT d.product_id AS "product_id: ProductId", count(*) AS "devices!",
+                  count(*) FILTER (WHERE s.connection = 'connected') AS "online!"
+           FROM devices d JOIN device_states s ON s.device_id = d.id
+           WHERE d.org_id = $1 AND d.deleted_at IS NULL GROUP BY d.product_id"#,
+        org.id().0
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.product_id, row.devices, row.online)).collect())
 }

@@ -1,0 +1,3 @@
+//! Device links.
+
+pub mod tls;
