@@ -4,7 +4,7 @@ use actix_web::middleware::{Compress, from_fn};
 use actix_web::web::{self, ServiceConfig, delete, get, patch, post, put};
 
 use crate::web::{Error, assets, csrf, page, status};
-use crate::{accounts, deployments, devices, products};
+use crate::{accounts, ca, deployments, devices, firmware, keys, products};
 
 /// What the web listener answers: pages, the REST API, firmware, status.
 pub fn web(routes: &mut ServiceConfig) {
@@ -48,7 +48,12 @@ fn api(routes: &mut ServiceConfig) {
         .route("/orgs/{org}/products/{product}", get().to(products::api::show))
         .route("/orgs/{org}/products/{product}", put().to(products::api::update))
         .route("/orgs/{org}/products/{product}", patch().to(products::api::update))
-        .route("/orgs/{org}/products/{product}", delete().to(products::api::delete));
+        .route("/orgs/{org}/products/{product}", delete().to(products::api::delete))
+        // keys
+        .route("/orgs/{org}/keys", get().to(keys::api::index))
+        .route("/orgs/{org}/keys", post().to(keys::api::create))
+        .route("/orgs/{org}/keys/{key}", get().to(keys::api::show))
+        .route("/orgs/{org}/keys/{key}", delete().to(keys::api::delete));
 }
 
 /// The dashboard. A form's page and what it sends to have the same URL wherever they can.
@@ -60,6 +65,15 @@ fn pages(routes: &mut ServiceConfig) {
         .route("/sign-out", post().to(accounts::pages::delete))
         .route("/theme", post().to(accounts::pages::theme))
         .route("/live", get().to(accounts::pages::live))
+        // an org's settings
+        .route("/org/{org}/settings/keys", get().to(keys::pages::index))
+        .route("/org/{org}/settings/keys", post().to(keys::pages::create))
+        .route("/org/{org}/settings/keys/{key}/delete", get().to(keys::pages::confirm))
+        .route("/org/{org}/settings/keys/{key}/delete", post().to(keys::pages::delete))
+        .route("/org/{org}/settings/authorities", get().to(ca::pages::index))
+        .route("/org/{org}/settings/authorities", post().to(ca::pages::create))
+        .route("/org/{org}/settings/authorities/{serial}/delete", get().to(ca::pages::confirm))
+        .route("/org/{org}/settings/authorities/{serial}/delete", post().to(ca::pages::delete))
         // products
         .route("/", get().to(products::pages::index))
         .route("/", post().to(products::pages::create))
@@ -86,6 +100,12 @@ fn product_pages(routes: &mut ServiceConfig) {
         .route("/devices/{device}/unblock", post().to(show::unblock))
         .route("/devices/{device}/certificates", post().to(certificates::create))
         .route("/devices/{device}/certificates/{serial}/delete", post().to(certificates::delete))
+        // firmware
+        .route("/firmware", get().to(firmware::pages::index))
+        .route("/firmware", post().to(firmware::pages::create))
+        .route("/firmware/{firmware}", get().to(firmware::pages::show))
+        .route("/firmware/{firmware}/delete", get().to(firmware::pages::confirm))
+        .route("/firmware/{firmware}/delete", post().to(firmware::pages::delete))
         // deployments
         .route("/deployments", get().to(groups::index))
         .route("/deployments", post().to(groups::edit::create))

@@ -5,8 +5,10 @@
 
 pub mod authority;
 pub mod model;
+pub mod pages;
 pub mod service;
 mod store;
 pub mod x509;
+mod views;
 
 pub use model::{Ca, CaId, Jitp};

@@ -7,6 +7,7 @@ pub mod error;
 pub mod extract;
 pub mod forms;
 pub mod listing;
+pub mod markup;
 pub mod middleware;
 pub mod page;
 pub mod session;

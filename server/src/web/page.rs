@@ -7,8 +7,10 @@ use actix_web::middleware::{DefaultHeaders, Next};
 use actix_web::{HttpMessage as _, HttpRequest, HttpResponse, ResponseError as _};
 use askama::Template;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::markup::{self, Markup};
 use super::middleware::RequestId;
 use super::{Error, assets, csrf, session};
 
@@ -176,6 +178,41 @@ impl Frame {
         )
     }
 
+    /// An icon of 16 px; what it means stands beside it in words.
+    pub fn icon(&self, name: &str) -> Markup {
+        self.icon_of(name, 16)
+    }
+
+    /// An icon of another size.
+    pub fn icon_of(&self, name: &str, size: u8) -> Markup {
+        markup::icon(&assets::url("img/icons.svg"), name, size)
+    }
+
+    /// A state: its shape and its word, in its tone.
+    pub fn status(&self, tone: &str, icon: &str, word: &str) -> Markup {
+        markup::status(&self.icon(icon), tone, word)
+    }
+
+    /// A state, where it is the page's own.
+    pub fn badge(&self, tone: &str, icon: &str, word: &str) -> Markup {
+        markup::status(&self.icon(icon), &format!("badge {tone}"), word)
+    }
+
+    /// A time: relative where it is near.
+    pub fn when(&self, at: &OffsetDateTime) -> Markup {
+        markup::time(*at, "")
+    }
+
+    /// A day.
+    pub fn date(&self, at: &OffsetDateTime) -> Markup {
+        markup::time(*at, "date")
+    }
+
+    /// How long it has been going on.
+    pub fn elapsed(&self, since: &OffsetDateTime) -> Markup {
+        markup::time(*since, "elapsed")
+    }
+
     /// Whether the rail marks this section.
     pub fn is_in(&self, section: &Section) -> bool {
         self.section == *section
@@ -189,11 +226,6 @@ impl Frame {
     /// The URL of a style sheet.
     pub fn sheet(&self, name: &str) -> String {
         assets::url(&format!("css/{name}.css"))
-    }
-
-    /// The URL of the file with all icons.
-    pub fn icons(&self) -> String {
-        assets::url("img/icons.svg")
     }
 }
 

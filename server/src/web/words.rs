@@ -41,6 +41,17 @@ pub fn size(bytes: i64) -> String {
     String::new()
 }
 
+/// `90 s`, `30 min`, `24 h`, `7 days`: the largest unit that says it wholly.
+pub fn span(seconds: impl Into<i64>) -> String {
+    let seconds = seconds.into();
+    for (unit, word) in [(86_400, "days"), (3600, "h"), (60, "min")] {
+        if seconds >= unit && seconds % unit == 0 && !(unit == 86_400 && seconds == 86_400) {
+            return format!("{} {word}", number(seconds / unit));
+        }
+    }
+    format!("{} s", number(seconds))
+}
+
 /// For a `datetime` attribute.
 pub fn machine(at: OffsetDateTime) -> String {
     at.format(MACHINE).unwrap_or_default()
@@ -69,6 +80,14 @@ mod tests {
             ("812 B".into(), "4.2 kB".into(), "36.1 MB".into())
         );
         assert_eq!(size(999_999), "1.0 MB");
+    }
+
+    #[test]
+    fn spans_are_in_their_largest_whole_unit() {
+        assert_eq!(super::span(86_400), "24 h");
+        assert_eq!(super::span(604_800), "7 days");
+        assert_eq!(super::span(5_400), "90 min");
+        assert_eq!(super::span(45), "45 s");
     }
 
     #[test]
