@@ -1,1 +1,23 @@
-//! The Muster device agent.
+//! The Muster device agent: connects, updates, reboots, comes back, validates.
+//!
+//! The rooms: [`config`] and [`identity`] say who the device is; [`platform`] is what it runs on; [`link`] talks to the
+//! server; [`update`] and [`policy`] decide about firmware and apply it; [`event_loop`] ties them together. What decides
+//! is free of I/O ([`update::machine`], [`update::resolve`], [`link::session`]), what acts decides nothing.
+#![forbid(unsafe_code)]
+
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod duration;
+pub mod event_loop;
+pub mod health;
+pub mod identity;
+pub mod link;
+pub mod net;
+pub mod platform;
+pub mod policy;
+pub mod program;
+pub mod update;
+
+/// How the agent names itself in HTTP requests.
+pub const USER_AGENT: &str = concat!("MusterAgent/", env!("CARGO_PKG_VERSION"));

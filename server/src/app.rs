@@ -10,8 +10,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::accounts::SignIns;
 use crate::config::{BaseUrl, Front, Secret, Settings};
+use crate::deployments::Scheduler;
+use crate::deployments::scheduler::Wakes;
+use crate::firmware::FirmwareUrls;
 use crate::lifecycle::{self, DRAIN, Lifecycle};
-use crate::links::tls;
+use crate::links::{self, Links, tls};
 use crate::listeners::{Addrs, Listeners};
 use crate::platform::clock::Clock;
 use crate::platform::events::Bus;
@@ -42,12 +45,54 @@ pub struct App {
     pub sign_ins: SignIns,
     /// The open live streams.
     pub streams: Streams,
+    /// The device links of this node.
+    pub links: Links,
     /// How the world reaches this server.
     pub urls: Urls,
+    /// Signs and checks the URLs of firmware.
+    pub firmware_urls: FirmwareUrls,
     /// What opens the figures on the web listener.
     pub metrics_token: Option<Secret>,
     /// Cancelled when the server begins to end: whoever holds a response open ends it then.
     pub stopping: CancellationToken,
+}
+
+/// What a server does beside answering; `lifecycle` runs it.
+#[derive(Debug)]
+pub struct Work {
+    /// The tasks behind the links.
+    pub links: links::Tasks,
+    /// What wakes the scheduler.
+    pub wakes: Wakes,
+}
+
+impl App {
+    /// The handles over a platform, and the work that stands behind them.
+    ///
+    /// # Errors
+    /// When the vault or the database fails.
+    pub async fn assemble(
+        platform: Platform,
+        urls: Urls,
+        metrics_token: Option<Secret>,
+    ) -> anyhow::Result<(Self, Work)> {
+        let mut tx = platform.db.begin().await?;
+        let firmware_urls = FirmwareUrls::open(&mut tx, &platform, &urls.firmware.to_string()).await?;
+        tx.commit().await?;
+        let (scheduler, wakes) = Scheduler::new();
+        let (links, tasks) = Links::new(platform.clone(), firmware_urls.clone(), scheduler);
+        let app = Self {
+            platform,
+            sign_ins: SignIns::default(),
+            streams: Streams::default(),
+            links,
+            urls,
+            firmware_urls,
+            metrics_token,
+            stopping: CancellationToken::new(),
+        };
+        Ok((app, Work { links: tasks, wakes }))
+    }
 }
 
 /// How the world reaches this server.
@@ -107,26 +152,27 @@ impl Server {
         let listeners = Listeners::bind(&settings.front)?;
         let tls = tls::from_files(&settings.device_cert, &settings.device_key)?;
         let platform = open_platform(&settings.database_url, &settings.store, settings.master_key).await?;
-        Ok(Self::assemble(platform, listeners, tls, &settings.front))
+        Self::assemble(platform, listeners, tls, &settings.front).await
     }
 
     /// The server of parts that are there already.
-    pub fn assemble(platform: Platform, listeners: Listeners, tls: ServerConfig, front: &Front) -> Self {
-        let app = App {
-            platform,
-            sign_ins: SignIns::default(),
-            streams: Streams::default(),
-            urls: listeners.urls(front),
-            metrics_token: front.metrics_token.clone(),
-            stopping: CancellationToken::new(),
-        };
-        let lifecycle = lifecycle::start(&app);
-        Self {
+    ///
+    /// # Errors
+    /// When the vault or the database fails.
+    pub async fn assemble(
+        platform: Platform,
+        listeners: Listeners,
+        tls: ServerConfig,
+        front: &Front,
+    ) -> anyhow::Result<Self> {
+        let (app, work) = App::assemble(platform, listeners.urls(front), front.metrics_token.clone()).await?;
+        let lifecycle = lifecycle::start(&app, work);
+        Ok(Self {
             app,
             listeners,
             tls,
             lifecycle,
-        }
+        })
     }
 
     /// Where it listens: the real ports, where 0 was asked for.

@@ -11,6 +11,7 @@ pub mod cli;
 pub mod config;
 pub mod deployments;
 pub mod devices;
+pub mod firmware;
 pub mod keys;
 pub mod lifecycle;
 pub mod links;

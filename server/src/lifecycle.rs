@@ -14,7 +14,10 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::app::App;
+use crate::app::{App, Work};
+use crate::deployments;
+use crate::deployments::scheduler;
+use crate::platform::sweep::Sweep;
 use crate::platform::{events, nodes};
 
 /// How long connections have to end.
@@ -44,9 +47,28 @@ impl std::fmt::Debug for Lifecycle {
 }
 
 /// Starts everything that a server does beside answering.
-pub fn start(app: &App) -> Lifecycle {
-    let lifecycle = Lifecycle::new();
+pub fn start(app: &App, work: Work) -> Lifecycle {
+    let Work { links, wakes } = work;
+    let mut lifecycle = Lifecycle::new();
     let platform = app.platform.clone();
+    let proof = Sweep::of_the_server();
+
+    lifecycle.task("links", move |stop| links.run(proof, stop));
+    lifecycle.on_drain("links", {
+        let links = app.links.clone();
+        async move { links.drain().await }
+    });
+    lifecycle.task("scheduler", {
+        let platform = platform.clone();
+        move |stop| scheduler::run(platform, proof, wakes, stop)
+    });
+    lifecycle.every("dead nodes", nodes::BEAT, {
+        let platform = platform.clone();
+        move || {
+            let platform = platform.clone();
+            async move { deployments::service::bury_dead_nodes(&platform, proof).await }
+        }
+    });
 
     lifecycle.task("events", {
         let platform = platform.clone();

@@ -3,6 +3,7 @@
 use actix_web::middleware::{Compress, from_fn};
 use actix_web::web::{self, ServiceConfig, delete, get, patch, post, put};
 
+use crate::links::listener;
 use crate::web::{Error, assets, csrf, page, status};
 use crate::{accounts, ca, deployments, devices, firmware, keys, products};
 
@@ -30,7 +31,10 @@ pub fn web(routes: &mut ServiceConfig) {
 
 /// What the device listener answers: links, firmware, status.
 pub fn devices(routes: &mut ServiceConfig) {
-    routes.configure(status::alive_routes);
+    routes
+        .route("/socket/websocket", get().to(listener::connect))
+        .route("/device-socket/websocket", get().to(listener::connect))
+        .configure(status::alive_routes);
 }
 
 /// The REST API, below `/api`.

@@ -10,11 +10,10 @@ use sqlx::PgPool;
 use std::sync::Arc;
 use tempfile::TempDir;
 use time::macros::datetime;
-use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
 use crate::accounts::service::NewUser;
-use crate::accounts::{self, Org, Role, SignIns, Viewer};
+use crate::accounts::{self, Org, Role, Viewer};
 use crate::app::{App, Urls};
 use crate::config::BaseUrl;
 use crate::platform::Platform;
@@ -28,7 +27,6 @@ use crate::platform::random::Random;
 use crate::platform::vault::Vault;
 use crate::products::{self, Product};
 use crate::routes;
-use crate::web::stream::Streams;
 
 /// The password of everyone on the stage.
 pub const PASSWORD: &str = "correct horse battery";
@@ -72,7 +70,7 @@ impl Answer {
 }
 
 impl Stage {
-    pub fn new(db: PgPool) -> Self {
+    pub async fn new(db: PgPool) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let clock = Clock::manual(datetime!(2026-08-20 10:11:12 UTC));
         let random = Random::system();
@@ -87,17 +85,17 @@ impl Stage {
             random,
         };
         Self {
-            app: App {
+            app: App::assemble(
                 platform,
-                sign_ins: SignIns::default(),
-                streams: Streams::default(),
-                urls: Urls {
+                Urls {
                     public: BaseUrl::new("http", "localhost", 4000),
                     firmware: BaseUrl::new("https", "localhost", 4001),
                 },
-                metrics_token: None,
-                stopping: CancellationToken::new(),
-            },
+                None,
+            )
+            .await
+            .unwrap()
+            .0,
             _dir: dir,
         }
     }

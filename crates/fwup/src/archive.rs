@@ -78,13 +78,22 @@ pub(crate) fn read_head<R: Read>(zip: &mut ZipReader<R>) -> Result<Head, Error> 
     let meta_conf = read_entry(zip, caps::META_CONF_MAX)?;
     if !(caps::META_CONF_MIN..caps::META_CONF_MAX).contains(&meta_conf.len()) {
         let range = format!("{} to {} bytes", caps::META_CONF_MIN, caps::META_CONF_MAX - 1);
-        return Err(Error::BadMetadata { line: 0, reason: format!("it must have {range}") });
+        return Err(Error::BadMetadata {
+            line: 0,
+            reason: format!("it must have {range}"),
+        });
     }
-    Ok(Head { signature, meta_conf, mtime: entry.mtime })
+    Ok(Head {
+        signature,
+        meta_conf,
+        mtime: entry.mtime,
+    })
 }
 
 fn first_entry<R: Read>(zip: &mut ZipReader<R>) -> Result<Entry, Error> {
-    zip.next_entry()?.ok_or_else(|| Error::NoMetadata { found: "the end of the archive".into() })
+    zip.next_entry()?.ok_or_else(|| Error::NoMetadata {
+        found: "the end of the archive".into(),
+    })
 }
 
 /// Reads the whole of a small entry, but not more than `max` bytes.
@@ -107,7 +116,11 @@ fn check_signature(head: &Head, keys: &[PublicKey]) -> Result<Signature, Error> 
         return Err(Error::TooManyKeys { given: keys.len() });
     }
     let Some(signature) = &head.signature else {
-        return if keys.is_empty() { Ok(Signature::Unsigned) } else { Err(Error::Unsigned) };
+        return if keys.is_empty() {
+            Ok(Signature::Unsigned)
+        } else {
+            Err(Error::Unsigned)
+        };
     };
     if keys.is_empty() {
         return Ok(Signature::Unverified);
@@ -165,11 +178,19 @@ impl<R: Read> Archive<R> {
         let signature = check_signature(&head, keys)?;
         let uuid = firmware_uuid(&head.meta_conf);
         let mut env = env.clone();
-        env.set("FWUP_META_UUID", uuid.to_string()).set("FWUP_META_NICKNAME", "");
-        let config = metaconf::read(&head.meta_conf, &env)
-            .map_err(|problem| Error::BadMetadata { line: problem.line, reason: problem.reason })?;
+        env.set("FWUP_META_UUID", uuid.to_string())
+            .set("FWUP_META_NICKNAME", "");
+        let config = metaconf::read(&head.meta_conf, &env).map_err(|problem| Error::BadMetadata {
+            line: problem.line,
+            reason: problem.reason,
+        })?;
         let metadata = metadata(&config, uuid, head.mtime)?;
-        Ok(Self { zip, config, metadata, signature })
+        Ok(Self {
+            zip,
+            config,
+            metadata,
+            signature,
+        })
     }
 
     /// What the archive says about itself.
@@ -184,7 +205,10 @@ impl<R: Read> Archive<R> {
 
     /// The names of the tasks in the order of `meta.conf`; a name that is not UTF-8 is left out.
     pub fn tasks(&self) -> Vec<&str> {
-        self.config.sections("task").filter_map(|task| std::str::from_utf8(&task.title).ok()).collect()
+        self.config
+            .sections("task")
+            .filter_map(|task| std::str::from_utf8(&task.title).ok())
+            .collect()
     }
 
     /// Bytes of the archive that were used so far.
@@ -210,14 +234,25 @@ impl<R: Read> Archive<R> {
             let at = declared.iter().position(|resource| resource.name == name);
             let resource = declared.remove(at.ok_or(Error::UndeclaredEntry { name: entry.name })?);
             apply::consume(&mut self.zip, &resource, &mut |_, _| Ok(()))?;
-            resources.push(ResourceInfo { name, size: resource.data_len() });
+            resources.push(ResourceInfo {
+                name,
+                size: resource.data_len(),
+            });
         }
         if let Some(resource) = declared.into_iter().next() {
             let reason = "is declared in meta.conf but not in the archive";
-            return Err(Error::MissingResource { resource: resource.name, reason });
+            return Err(Error::MissingResource {
+                resource: resource.name,
+                reason,
+            });
         }
         let tasks = self.tasks().into_iter().map(str::to_owned).collect();
-        Ok(Verified { metadata: self.metadata, signature: self.signature, resources, tasks })
+        Ok(Verified {
+            metadata: self.metadata,
+            signature: self.signature,
+            resources,
+            tasks,
+        })
     }
 
     /// Applies the first task whose name starts with `task` and whose requirements hold.
@@ -235,6 +270,9 @@ impl<R: Read> Archive<R> {
         observer: &mut dyn FnMut(Event),
     ) -> Result<Applied, Error> {
         let task = apply::apply(&mut self.zip, &self.config, target, task, options, observer)?;
-        Ok(Applied { task, metadata: self.metadata })
+        Ok(Applied {
+            task,
+            metadata: self.metadata,
+        })
     }
 }

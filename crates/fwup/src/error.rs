@@ -284,7 +284,9 @@ impl Error {
             Self::TooNew { .. } => ErrorKind::TooNew,
             Self::HashMismatch { .. } | Self::NoHash { .. } => ErrorKind::HashMismatch,
             Self::LengthMismatch { .. } => ErrorKind::LengthMismatch,
-            Self::BadEntryName { .. } | Self::DuplicateEntry { .. } | Self::UndeclaredEntry { .. } => ErrorKind::BadEntry,
+            Self::BadEntryName { .. } | Self::DuplicateEntry { .. } | Self::UndeclaredEntry { .. } => {
+                ErrorKind::BadEntry
+            }
             Self::MissingResource { .. } => ErrorKind::MissingResource,
             Self::NoApplicableTask { .. } => ErrorKind::NoApplicableTask,
             Self::BadFunction { .. } => ErrorKind::BadFunction,

@@ -108,7 +108,9 @@ impl PrivateKey {
     /// [`KeyError`] when there are not 64 of them or the halves do not belong together.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, KeyError> {
         let bytes: [u8; 64] = bytes.try_into().map_err(|_| KeyError::Length { expected: 64 })?;
-        SigningKey::from_keypair_bytes(&bytes).map(Self).map_err(|_| KeyError::Invalid)
+        SigningKey::from_keypair_bytes(&bytes)
+            .map(Self)
+            .map_err(|_| KeyError::Invalid)
     }
 
     /// Reads the contents of a key file: 64 raw bytes, or base64 that anything may follow.
@@ -159,8 +161,13 @@ fn decode<const N: usize>(bytes: &[u8]) -> Result<[u8; N], KeyError> {
 /// Decodes the leading run of base64 characters.
 fn decode_text<const N: usize>(text: &[u8]) -> Result<[u8; N], KeyError> {
     let text = text.trim_ascii();
-    let end = text.iter().position(|c| !c.is_ascii_alphanumeric() && *c != b'+' && *c != b'/').unwrap_or(text.len());
-    let bytes = LENIENT.decode(&text[..end]).map_err(|_| KeyError::Length { expected: N })?;
+    let end = text
+        .iter()
+        .position(|c| !c.is_ascii_alphanumeric() && *c != b'+' && *c != b'/')
+        .unwrap_or(text.len());
+    let bytes = LENIENT
+        .decode(&text[..end])
+        .map_err(|_| KeyError::Length { expected: N })?;
     bytes.try_into().map_err(|_| KeyError::Length { expected: N })
 }
 

@@ -51,7 +51,11 @@ fn chs(block: u64) -> [u8; 3] {
         return [0; 3];
     }
     let (cylinder, head, sector) = (block / (63 * 255), (block / 63) % 255, block % 63 + 1);
-    [head as u8, ((cylinder >> 2) & 0xc0) as u8 | sector as u8, cylinder as u8]
+    [
+        head as u8,
+        ((cylinder >> 2) & 0xc0) as u8 | sector as u8,
+        cylinder as u8,
+    ]
 }
 
 /// An `mbr` section.
@@ -101,7 +105,9 @@ impl Mbr {
             if used.windows(2).any(|pair| pair[0].end() > pair[1].offset) {
                 return Err("two partitions overlap".into());
             }
-            let expands = used.iter().position(|partition| partition.expand && !partition.is_extended());
+            let expands = used
+                .iter()
+                .position(|partition| partition.expand && !partition.is_extended());
             if expands.is_some_and(|at| at + 1 != used.len()) {
                 return Err("only the last partition can expand".into());
             }
@@ -122,7 +128,9 @@ impl Mbr {
             block[440..444].copy_from_slice(&self.signature.to_le_bytes());
         }
         for (index, partition) in self.partitions[..PRIMARY].iter().enumerate() {
-            let Some(mut partition) = partition.clone() else { continue };
+            let Some(mut partition) = partition.clone() else {
+                continue;
+            };
             if partition.expand && disk > partition.end() {
                 partition.count = (disk - partition.offset).min(u64::from(u32::MAX));
             }
@@ -136,7 +144,9 @@ impl Mbr {
 
     /// The chain of tables that hold one logical partition each.
     fn extended_blocks(&self) -> Vec<(u64, [u8; BLOCK])> {
-        let Some(extended) = &self.partitions[3] else { return Vec::new() };
+        let Some(extended) = &self.partitions[3] else {
+            return Vec::new();
+        };
         let logical: Vec<_> = self.partitions[PRIMARY..].iter().flatten().collect();
         let count = logical.len();
         let table = |(index, partition): (usize, &&Partition)| {
@@ -144,7 +154,13 @@ impl Mbr {
             let mut block = [0; BLOCK];
             block[446..462].copy_from_slice(&partition.entry(partition.offset.saturating_sub(at)));
             if index + 1 < count {
-                let next = Partition { offset: 0, count: 1, kind: 0x0f, boot: false, expand: false };
+                let next = Partition {
+                    offset: 0,
+                    count: 1,
+                    kind: 0x0f,
+                    boot: false,
+                    expand: false,
+                };
                 block[462..478].copy_from_slice(&next.entry(index as u64 + 1));
             }
             block[510..].copy_from_slice(&[0x55, 0xaa]);
@@ -160,17 +176,28 @@ pub(crate) fn partition_offset(block: &[u8; BLOCK], index: u64) -> Option<u64> {
         return None;
     }
     let at = 446 + index as usize * 16 + 8;
-    Some(u64::from(u32::from_le_bytes([block[at], block[at + 1], block[at + 2], block[at + 3]])))
+    Some(u64::from(u32::from_le_bytes([
+        block[at],
+        block[at + 1],
+        block[at + 2],
+        block[at + 3],
+    ])))
 }
 
 fn number(section: &Section, name: &str, max: u64) -> Result<Option<u64>, String> {
-    let Some(word) = section.text(name).filter(|word| !word.is_empty()) else { return Ok(None) };
+    let Some(word) = section.text(name).filter(|word| !word.is_empty()) else {
+        return Ok(None);
+    };
     let value = parse_u64(word).filter(|value| *value <= max);
-    value.map(Some).ok_or_else(|| format!("{name} must be a number up to {max}"))
+    value
+        .map(Some)
+        .ok_or_else(|| format!("{name} must be a number up to {max}"))
 }
 
 fn bootstrap(section: &Section) -> Result<Vec<u8>, String> {
-    let Some(hex) = section.text("bootstrap-code").filter(|hex| !hex.is_empty()) else { return Ok(Vec::new()) };
+    let Some(hex) = section.text("bootstrap-code").filter(|hex| !hex.is_empty()) else {
+        return Ok(Vec::new());
+    };
     from_hex(hex)
         .filter(|code| code.len() == BOOTSTRAP)
         .ok_or_else(|| format!("bootstrap-code must be {BOOTSTRAP} bytes in hexadecimal"))
@@ -180,7 +207,16 @@ fn bootstrap(section: &Section) -> Result<Vec<u8>, String> {
 pub(crate) fn from_hex(hex: &[u8]) -> Option<Vec<u8>> {
     let digit = |c: u8| char::from(c).to_digit(16);
     let pair = |pair: &[u8]| Some((digit(pair[0])? * 16 + digit(pair[1])?) as u8);
-    (hex.len() % 2 == 0).then(|| hex.chunks_exact(2).map(pair).collect())?
+    if !hex.len().is_multiple_of(2) {
+        return None;
+    }
+    hex.chunks_exact(2).map(pair).collect()
+}
+
+/// The hexadecimal form of bytes.
+pub(crate) fn to_hex(bytes: &[u8]) -> Vec<u8> {
+    let digit = |value: u8| b"0123456789abcdef"[usize::from(value & 15)];
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(*byte)]).collect()
 }
 
 fn partition(section: &Section, may_be_extended: bool) -> Result<Partition, String> {
@@ -190,7 +226,9 @@ fn partition(section: &Section, may_be_extended: bool) -> Result<Partition, Stri
     let kind = kind.ok_or_else(|| format!("{place} needs a type from 0 to 255"))?;
     let extended = may_be_extended && matches!(kind, 0x05 | 0x0f);
     let count = section.number("block-count").or(extended.then_some(1));
-    let count = count.and_then(|count| u64::try_from(count).ok()).filter(|count| *count < 0x7fff_ffff);
+    let count = count
+        .and_then(|count| u64::try_from(count).ok())
+        .filter(|count| *count < 0x7fff_ffff);
     Ok(Partition {
         offset: offset.ok_or_else(|| format!("{place} needs a block-offset"))?,
         count: count.ok_or_else(|| format!("{place} needs a block-count below {}", 0x7fff_ffff))?,
@@ -205,14 +243,23 @@ fn osip(section: &Section) -> Vec<u8> {
     let value = |section: &Section, name: &str, default: i64| section.number(name).unwrap_or(default);
     let images: Vec<_> = section.sections("osii").take(10).collect();
     let mut header = b"$OS$\0".to_vec();
-    header.extend([value(section, "osip-minor", 0) as u8, value(section, "osip-major", 1) as u8, 0]);
+    header.extend([
+        value(section, "osip-minor", 0) as u8,
+        value(section, "osip-major", 1) as u8,
+        0,
+    ]);
     header.extend([value(section, "osip-num-pointers", 1) as u8, images.len() as u8]);
     header.extend((32 + 24 * images.len() as u16).to_le_bytes());
     header.resize(32, 0);
     for image in images {
         header.extend((value(image, "os-minor", 0) as u16).to_le_bytes());
         header.extend((value(image, "os-major", 0) as u16).to_le_bytes());
-        for name in ["start-block-offset", "ddr-load-address", "entry-point", "image-size-blocks"] {
+        for name in [
+            "start-block-offset",
+            "ddr-load-address",
+            "entry-point",
+            "image-size-blocks",
+        ] {
             header.extend((value(image, name, 0) as u32).to_le_bytes());
         }
         header.extend([value(image, "attribute", 15) as u8, 0, 0, 0]);

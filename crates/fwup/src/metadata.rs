@@ -48,7 +48,9 @@ impl Metadata {
             ("meta-misc", &self.misc),
             ("meta-vcs-identifier", &self.vcs_identifier),
         ];
-        let given = values.into_iter().filter_map(|(name, value)| Some((name, value.clone()?)));
+        let given = values
+            .into_iter()
+            .filter_map(|(name, value)| Some((name, value.clone()?)));
         given.chain([("meta-uuid", self.uuid.to_string())]).collect()
     }
 
@@ -64,8 +66,12 @@ const NAMESPACE: Uuid = Uuid::from_u128(0x2053_dffb_d51e_4310_b93b_956d_a89f_9f3
 
 /// The UUID of an archive: 16 bytes of a BLAKE2b hash with the version set to 5 and the variant left as it is.
 pub(crate) fn firmware_uuid(meta_conf: &[u8]) -> Uuid {
-    let hash =
-        blake2b_simd::Params::new().hash_length(32).to_state().update(NAMESPACE.as_bytes()).update(meta_conf).finalize();
+    let hash = blake2b_simd::Params::new()
+        .hash_length(32)
+        .to_state()
+        .update(NAMESPACE.as_bytes())
+        .update(meta_conf)
+        .finalize();
     let mut bytes = [0; 16];
     for (to, from) in bytes.iter_mut().zip(hash.as_bytes()) {
         *to = *from;

@@ -21,7 +21,10 @@ pub struct SignOptions {
 
 impl Default for SignOptions {
     fn default() -> Self {
-        Self { compression: 9, source_date_epoch: None }
+        Self {
+            compression: 9,
+            source_date_epoch: None,
+        }
     }
 }
 
@@ -41,12 +44,22 @@ pub fn sign_with(input: impl Read, out: impl Write, key: &PrivateKey, options: &
     let mut old = ZipReader::new(input);
     let head = read_head(&mut old)?;
     let mut new = ZipWriter::new(out, options.compression);
-    add_head(&mut new, &head.meta_conf, options.source_date_epoch.unwrap_or(head.mtime), Some(key))?;
+    add_head(
+        &mut new,
+        &head.meta_conf,
+        options.source_date_epoch.unwrap_or(head.mtime),
+        Some(key),
+    )?;
     while let Some(entry) = old.next_entry()? {
         if entry.name.ends_with('/') {
             continue;
         }
-        let copy = NewEntry { name: &entry.name, size: entry.size, mtime: None, stored: false };
+        let copy = NewEntry {
+            name: &entry.name,
+            size: entry.size,
+            mtime: None,
+            stored: false,
+        };
         new.add(&copy, &mut |buf| old.read(buf))?;
     }
     new.finish()

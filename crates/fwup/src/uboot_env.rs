@@ -99,9 +99,15 @@ fn parse_data(block: &[u8], header: usize) -> Result<UbootEnv, UbootEnvError> {
     }
     let mut vars = BTreeMap::new();
     while data.first().is_some_and(|byte| *byte != 0) {
-        let end = data.iter().position(|byte| *byte == 0).ok_or(UbootEnvError::Malformed)?;
+        let end = data
+            .iter()
+            .position(|byte| *byte == 0)
+            .ok_or(UbootEnvError::Malformed)?;
         let item = &data[..end];
-        let equals = item.iter().position(|byte| *byte == b'=').ok_or(UbootEnvError::Malformed)?;
+        let equals = item
+            .iter()
+            .position(|byte| *byte == b'=')
+            .ok_or(UbootEnvError::Malformed)?;
         vars.insert(item[..equals].to_vec(), item[equals + 1..].to_vec());
         data = &data[end + 1..];
     }
@@ -116,7 +122,8 @@ impl UbootEnv {
 
     /// The value of a variable, if it is set and is UTF-8.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.get_bytes(name.as_bytes()).and_then(|value| std::str::from_utf8(value).ok())
+        self.get_bytes(name.as_bytes())
+            .and_then(|value| std::str::from_utf8(value).ok())
     }
 
     /// The bytes of a variable's value.
@@ -183,7 +190,10 @@ impl UbootEnv {
             // fwup wants room for the two zero bytes at the end, counted from the block's beginning
             let needed = block.len() - header + name.len() + 1 + value.len();
             if needed >= size - header - 2 {
-                return Err(UbootEnvError::Full { needed, room: size - header });
+                return Err(UbootEnvError::Full {
+                    needed,
+                    room: size - header,
+                });
             }
             block.extend_from_slice(name);
             block.push(b'=');

@@ -6,7 +6,9 @@ use crate::{FWUP_VERSION, error::Error};
 pub(crate) fn check(required: &str) -> Result<(), Error> {
     match (parse(required), parse(FWUP_VERSION)) {
         (Some(required), Some(own)) if required <= own => Ok(()),
-        _ => Err(Error::TooNew { required: required.chars().take(40).collect() }),
+        _ => Err(Error::TooNew {
+            required: required.chars().take(40).collect(),
+        }),
     }
 }
 

@@ -20,7 +20,7 @@ fn attempt<'a>(email: &'a str, password: &str, context: TokenContext) -> Attempt
 
 #[sqlx::test(migrator = "crate::platform::db::MIGRATOR")]
 async fn the_first_start_makes_an_admin_once(db: PgPool) {
-    let stage = Stage::new(db);
+    let stage = Stage::new(db).await;
     let password = service::bootstrap(stage.platform(), "acme", "Admin@Acme.test")
         .await
         .unwrap()
@@ -48,7 +48,7 @@ async fn the_first_start_makes_an_admin_once(db: PgPool) {
 
 #[sqlx::test(migrator = "crate::platform::db::MIGRATOR")]
 async fn accounts_that_cannot_be_are_refused_by_field(db: PgPool) {
-    let stage = Stage::new(db);
+    let stage = Stage::new(db).await;
     stage.member("acme", "ada@x.io", Role::View).await;
     let create = |email, name, password: &str| {
         let password = Zeroizing::new(password.to_owned());
@@ -80,7 +80,7 @@ async fn accounts_that_cannot_be_are_refused_by_field(db: PgPool) {
 
 #[sqlx::test(migrator = "crate::platform::db::MIGRATOR")]
 async fn a_session_ends_by_signing_out_and_by_age(db: PgPool) {
-    let stage = Stage::new(db);
+    let stage = Stage::new(db).await;
     stage.member("acme", "ada@x.io", Role::View).await;
     let platform = stage.platform();
     let sign_in = || {
@@ -102,7 +102,7 @@ async fn a_session_ends_by_signing_out_and_by_age(db: PgPool) {
 
 #[sqlx::test(migrator = "crate::platform::db::MIGRATOR")]
 async fn a_new_password_ends_tokens_and_sessions(db: PgPool) {
-    let stage = Stage::new(db);
+    let stage = Stage::new(db).await;
     let (viewer, _) = stage.member("acme", "ada@x.io", Role::View).await;
     let token = stage.token(&viewer).await;
     let new = Zeroizing::new("another long password".to_owned());
@@ -119,7 +119,7 @@ async fn a_new_password_ends_tokens_and_sessions(db: PgPool) {
 
 #[sqlx::test(migrator = "crate::platform::db::MIGRATOR")]
 async fn login_gives_a_token_that_says_who_i_am(db: PgPool) {
-    let stage = Stage::new(db);
+    let stage = Stage::new(db).await;
     stage.member("acme", "ada@x.io", Role::View).await;
     for path in ["/api/users/login", "/api/users/auth"] {
         let body = json!({"email": "ada@x.io", "password": PASSWORD, "note": "laptop"});
@@ -143,7 +143,7 @@ async fn login_gives_a_token_that_says_who_i_am(db: PgPool) {
 
 #[sqlx::test(migrator = "crate::platform::db::MIGRATOR")]
 async fn wrong_sign_ins_are_401_until_there_are_too_many(db: PgPool) {
-    let stage = Stage::new(db);
+    let stage = Stage::new(db).await;
     stage.member("acme", "ada@x.io", Role::View).await;
     let login = |email: &str, password: &str| {
         let body = json!({ "email": email, "password": password });
@@ -169,7 +169,7 @@ async fn wrong_sign_ins_are_401_until_there_are_too_many(db: PgPool) {
 
 #[sqlx::test(migrator = "crate::platform::db::MIGRATOR")]
 async fn without_a_token_everything_is_401(db: PgPool) {
-    let stage = Stage::new(db);
+    let stage = Stage::new(db).await;
     let random = crate::platform::random::Random::system();
     let unknown = super::TokenSecret::generate(&random).text();
     for token in ["nhu_nonsense", &unknown, ""] {
@@ -184,7 +184,7 @@ async fn without_a_token_everything_is_401(db: PgPool) {
 
 #[sqlx::test(migrator = "crate::platform::db::MIGRATOR")]
 async fn a_cookie_reads_from_the_api_and_does_not_write(db: PgPool) {
-    let stage = Stage::new(db);
+    let stage = Stage::new(db).await;
     stage.member("acme", "ada@x.io", Role::Admin).await;
     let attempt = attempt("ada@x.io", PASSWORD, TokenContext::Session);
     let signed_in = service::sign_in(stage.platform(), &stage.app.sign_ins, attempt).await;
@@ -201,7 +201,7 @@ async fn a_cookie_reads_from_the_api_and_does_not_write(db: PgPool) {
 
 #[sqlx::test(migrator = "crate::platform::db::MIGRATOR")]
 async fn last_use_is_written_at_most_once_a_minute(db: PgPool) {
-    let stage = Stage::new(db.clone());
+    let stage = Stage::new(db.clone()).await;
     let (viewer, _) = stage.member("acme", "ada@x.io", Role::View).await;
     let token = stage.token(&viewer).await;
     let last_used = || async {

@@ -1,5 +1,7 @@
 //! Use cases of signing keys.
 
+use std::collections::HashMap;
+
 use muster_fwup::{KeyError, PublicKey};
 use serde_json::json;
 use sqlx::PgConnection;
@@ -150,4 +152,16 @@ async fn record(
         detail: json!({}),
     };
     audit::record(conn, platform, act).await
+}
+
+/// The keys of these orgs in base64, for devices that ask for them.
+///
+/// # Errors
+/// When the database fails.
+pub async fn of_orgs(
+    conn: &mut PgConnection,
+    proof: Sweep,
+    orgs: &[OrgId],
+) -> sqlx::Result<HashMap<OrgId, Vec<String>>> {
+    store::sweep::of_orgs(conn, proof, orgs).await
 }

@@ -1,5 +1,7 @@
 //! SQL of signing keys.
 
+pub(super) mod sweep;
+
 use muster_fwup::PublicKey;
 use sqlx::PgConnection;
 use time::OffsetDateTime;

@@ -42,3 +42,12 @@ pub async fn leave(conn: &mut PgConnection, node: NodeId, now: OffsetDateTime) -
     .await?;
     Ok(())
 }
+
+/// Takes every node off the list: for a server that is the only one of its database, as it starts.
+///
+/// # Errors
+/// When the database fails.
+pub async fn forget_all(conn: &mut PgConnection) -> sqlx::Result<()> {
+    sqlx::query!("DELETE FROM nodes").execute(conn).await?;
+    Ok(())
+}

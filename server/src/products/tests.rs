@@ -7,7 +7,7 @@ use crate::testing::Stage;
 
 #[sqlx::test(migrator = "crate::platform::db::MIGRATOR")]
 async fn a_product_is_made_shown_changed_and_deleted(db: PgPool) {
-    let stage = Stage::new(db);
+    let stage = Stage::new(db).await;
     let (viewer, _) = stage.member("acme", "ada@x.io", Role::Admin).await;
     let token = stage.token(&viewer).await;
     let made = stage
@@ -54,7 +54,7 @@ async fn a_product_is_made_shown_changed_and_deleted(db: PgPool) {
 
 #[sqlx::test(migrator = "crate::platform::db::MIGRATOR")]
 async fn names_and_keys_that_cannot_be_are_422(db: PgPool) {
-    let stage = Stage::new(db);
+    let stage = Stage::new(db).await;
     let (viewer, _) = stage.product("acme", "ada@x.io", "kiosk").await;
     let token = stage.token(&viewer).await;
     for (name, message) in [
@@ -78,7 +78,7 @@ async fn names_and_keys_that_cannot_be_are_422(db: PgPool) {
 
 #[sqlx::test(migrator = "crate::platform::db::MIGRATOR")]
 async fn another_orgs_product_is_404_and_a_low_role_is_403(db: PgPool) {
-    let stage = Stage::new(db);
+    let stage = Stage::new(db).await;
     stage.product("acme", "ada@x.io", "kiosk").await;
     let (stranger, _) = stage.member("other", "eve@x.io", Role::Admin).await;
     let (guest, _) = stage.member("acme", "bob@x.io", Role::View).await;

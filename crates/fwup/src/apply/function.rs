@@ -33,23 +33,65 @@ pub(crate) struct EnvPlace {
 /// A function with checked arguments.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Function {
-    RawWrite { block: u64 },
-    RawMemset { block: u64, count: u64, value: u8 },
-    FatMkfs { block: u64, count: u64 },
-    FatWrite { to: FatPath },
-    FatCopy { from: FatPath, to: FatPath },
-    FatMove { block: u64, from: Bytes, to: Bytes, replace: bool },
-    FatRemove { path: FatPath, must_exist: bool },
-    FatMkdir { path: FatPath },
-    FatLabel { block: u64, label: Bytes },
-    FatTouch { path: FatPath },
-    FatAttributes { path: FatPath, bits: u8 },
+    RawWrite {
+        block: u64,
+    },
+    RawMemset {
+        block: u64,
+        count: u64,
+        value: u8,
+    },
+    FatMkfs {
+        block: u64,
+        count: u64,
+    },
+    FatWrite {
+        to: FatPath,
+    },
+    FatCopy {
+        from: FatPath,
+        to: FatPath,
+    },
+    FatMove {
+        block: u64,
+        from: Bytes,
+        to: Bytes,
+        replace: bool,
+    },
+    FatRemove {
+        path: FatPath,
+        must_exist: bool,
+    },
+    FatMkdir {
+        path: FatPath,
+    },
+    FatLabel {
+        block: u64,
+        label: Bytes,
+    },
+    FatTouch {
+        path: FatPath,
+    },
+    FatAttributes {
+        path: FatPath,
+        bits: u8,
+    },
     MbrWrite(Box<Mbr>),
-    Trim { block: u64, count: u64 },
+    Trim {
+        block: u64,
+        count: u64,
+    },
     EnvClear(EnvPlace),
     EnvRecover(EnvPlace),
-    EnvSet { env: EnvPlace, name: Bytes, value: Bytes },
-    EnvUnset { env: EnvPlace, name: Bytes },
+    EnvSet {
+        env: EnvPlace,
+        name: Bytes,
+        value: Bytes,
+    },
+    EnvUnset {
+        env: EnvPlace,
+        name: Bytes,
+    },
     Error(String),
     Info(String),
 }
@@ -98,7 +140,10 @@ pub(crate) fn compile(call: &[Bytes], place: Place, config: &Section) -> Result<
         return Err("no such function".into());
     };
     if !(*least..=*most).contains(&args.len()) || call.len() > caps::CALL_WORDS_MAX {
-        return Err(format!("{} arguments were given, {least} to {most} are needed", args.len()));
+        return Err(format!(
+            "{} arguments were given, {least} to {most} are needed",
+            args.len()
+        ));
     }
     if *takes_data && place != Place::Resource {
         return Err("only on-resource has data for it".into());
@@ -140,32 +185,67 @@ impl Args<'_> {
             "raw_write" => Function::RawWrite { block: self.block(0)? },
             "raw_memset" => {
                 let (count, value) = (self.count(1)?, self.number(2, 255)?);
-                Function::RawMemset { block: self.block(0)?, count, value: value as u8 }
+                Function::RawMemset {
+                    block: self.block(0)?,
+                    count,
+                    value: value as u8,
+                }
             }
-            "fat_mkfs" => Function::FatMkfs { block: self.block(0)?, count: self.count(1)? },
+            "fat_mkfs" => Function::FatMkfs {
+                block: self.block(0)?,
+                count: self.count(1)?,
+            },
             "fat_write" => Function::FatWrite { to: self.path()? },
-            "fat_cp" if self.args.len() == 4 => {
-                Function::FatCopy { from: self.path()?, to: (self.block(2)?, self.word(3)?) }
-            }
-            "fat_cp" => Function::FatCopy { from: self.path()?, to: (self.block(0)?, self.word(2)?) },
+            "fat_cp" if self.args.len() == 4 => Function::FatCopy {
+                from: self.path()?,
+                to: (self.block(2)?, self.word(3)?),
+            },
+            "fat_cp" => Function::FatCopy {
+                from: self.path()?,
+                to: (self.block(0)?, self.word(2)?),
+            },
             "fat_mv" | "fat_mv!" => {
                 let (block, from, to) = (self.block(0)?, self.word(1)?, self.word(2)?);
-                Function::FatMove { block, from, to, replace: name.ends_with('!') }
+                Function::FatMove {
+                    block,
+                    from,
+                    to,
+                    replace: name.ends_with('!'),
+                }
             }
-            "fat_rm" | "fat_rm!" => Function::FatRemove { path: self.path()?, must_exist: name.ends_with('!') },
+            "fat_rm" | "fat_rm!" => Function::FatRemove {
+                path: self.path()?,
+                must_exist: name.ends_with('!'),
+            },
             "fat_mkdir" => Function::FatMkdir { path: self.path()? },
-            "fat_setlabel" => Function::FatLabel { block: self.block(0)?, label: self.word(1)? },
+            "fat_setlabel" => Function::FatLabel {
+                block: self.block(0)?,
+                label: self.word(1)?,
+            },
             "fat_touch" => Function::FatTouch { path: self.path()? },
             "fat_attrib" => {
                 let bits = attribute_bits(&self.word(2)?).ok_or("attributes are the letters R, H and S")?;
-                Function::FatAttributes { path: self.path()?, bits }
+                Function::FatAttributes {
+                    path: self.path()?,
+                    bits,
+                }
             }
             "mbr_write" => Function::MbrWrite(Box::new(Mbr::new(self.section("mbr")?)?)),
-            "trim" => Function::Trim { block: self.block(0)?, count: self.count(1)? },
+            "trim" => Function::Trim {
+                block: self.block(0)?,
+                count: self.count(1)?,
+            },
             "uboot_clearenv" => Function::EnvClear(self.env()?),
             "uboot_recover" => Function::EnvRecover(self.env()?),
-            "uboot_setenv" => Function::EnvSet { env: self.env()?, name: self.word(1)?, value: self.word(2)? },
-            "uboot_unsetenv" => Function::EnvUnset { env: self.env()?, name: self.word(1)? },
+            "uboot_setenv" => Function::EnvSet {
+                env: self.env()?,
+                name: self.word(1)?,
+                value: self.word(2)?,
+            },
+            "uboot_unsetenv" => Function::EnvUnset {
+                env: self.env()?,
+                name: self.word(1)?,
+            },
             "error" => Function::Error(text(&self.word(0)?)),
             "info" => Function::Info(text(&self.word(0)?)),
             "gpt_write" => return Err("GUID partition tables are not supported".into()),
@@ -175,7 +255,10 @@ impl Args<'_> {
     }
 
     fn word(&self, at: usize) -> Result<Bytes, String> {
-        self.args.get(at).cloned().ok_or_else(|| "an argument is missing".into())
+        self.args
+            .get(at)
+            .cloned()
+            .ok_or_else(|| "an argument is missing".into())
     }
 
     fn number(&self, at: usize, max: u64) -> Result<u64, String> {
@@ -190,7 +273,11 @@ impl Args<'_> {
 
     fn count(&self, at: usize) -> Result<u64, String> {
         let count = self.number(at, u64::from(u32::MAX))?;
-        if count == 0 { Err("the count must be at least 1".into()) } else { Ok(count) }
+        if count == 0 {
+            Err("the count must be at least 1".into())
+        } else {
+            Ok(count)
+        }
     }
 
     fn path(&self) -> Result<FatPath, String> {
@@ -199,7 +286,9 @@ impl Args<'_> {
 
     fn section(&self, kind: &str) -> Result<&Section, String> {
         let title = self.word(0)?;
-        self.config.find(kind, &title).ok_or_else(|| format!("there is no {kind} '{}'", text(&title)))
+        self.config
+            .find(kind, &title)
+            .ok_or_else(|| format!("there is no {kind} '{}'", text(&title)))
     }
 
     fn env(&self) -> Result<EnvPlace, String> {
@@ -216,11 +305,19 @@ pub(crate) fn env_place(section: &Section) -> Result<EnvPlace, String> {
             .map(Some)
             .ok_or_else(|| format!("uboot-environment: {name} must be a block number")),
     };
-    let count = section.number("block-count").and_then(|count| usize::try_from(count).ok());
-    let len = count.and_then(|count| count.checked_mul(BLOCK)).filter(|len| (1..=caps::UBOOT_ENV_MAX).contains(len));
+    let count = section
+        .number("block-count")
+        .and_then(|count| usize::try_from(count).ok());
+    let len = count
+        .and_then(|count| count.checked_mul(BLOCK))
+        .filter(|len| (1..=caps::UBOOT_ENV_MAX).contains(len));
     let len = len.ok_or("uboot-environment: block-count is missing or too large")?;
     let first = block("block-offset")?.ok_or("uboot-environment: block-offset is missing")?;
-    Ok(EnvPlace { block: first, len, second: block("block-offset-redund")? })
+    Ok(EnvPlace {
+        block: first,
+        len,
+        second: block("block-offset-redund")?,
+    })
 }
 
 #[cfg(test)]
@@ -237,8 +334,12 @@ mod tests {
 
     #[test]
     fn arguments_are_checked_before_anything_runs() {
-        let good: [&[&str]; 4] =
-            [&["raw_memset", "010", "1", "0xff"], &["fat_rm", "1", "x"], &["uboot_clearenv", "env"], &["info", ""]];
+        let good: [&[&str]; 4] = [
+            &["raw_memset", "010", "1", "0xff"],
+            &["fat_rm", "1", "x"],
+            &["uboot_clearenv", "env"],
+            &["info", ""],
+        ];
         for call in good {
             compiled(call, Place::Init).unwrap();
         }
@@ -260,7 +361,10 @@ mod tests {
         for call in bad {
             assert!(compiled(call, Place::Init).is_err(), "{call:?}");
         }
-        assert_eq!(compiled(&["raw_write", "010"], Place::Resource), Ok(Function::RawWrite { block: 8 }));
+        assert_eq!(
+            compiled(&["raw_write", "010"], Place::Resource),
+            Ok(Function::RawWrite { block: 8 })
+        );
         assert!(compiled(&["raw_write", "1", "cipher=x"], Place::Resource).is_err());
     }
 }

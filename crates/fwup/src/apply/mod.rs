@@ -43,7 +43,12 @@ pub struct ApplyOptions {
 
 impl Default for ApplyOptions {
     fn default() -> Self {
-        Self { progress_low: 0, progress_high: 100, verify_writes: false, minimize_writes: false }
+        Self {
+            progress_low: 0,
+            progress_high: 100,
+            verify_writes: false,
+            minimize_writes: false,
+        }
     }
 }
 
@@ -75,8 +80,14 @@ pub(crate) fn apply<R: Read>(
     observer: &mut dyn FnMut(Event),
 ) -> Result<String, Error> {
     let mut progress = Progress::start(options, observer);
-    let mode = WriteMode { verify: options.verify_writes, minimize: options.minimize_writes };
-    let mut work = Work { cache: Cache::new(target, mode)?, volumes: Volumes::default() };
+    let mode = WriteMode {
+        verify: options.verify_writes,
+        minimize: options.minimize_writes,
+    };
+    let mut work = Work {
+        cache: Cache::new(target, mode)?,
+        volumes: Volumes::default(),
+    };
     let task = task::check(task::select(config, wanted, &mut work.cache)?, config)?;
     progress.set_total(task.units());
     match run_task(zip, &task, &mut work, &mut progress) {
@@ -93,7 +104,9 @@ pub(crate) fn apply<R: Read>(
 
 /// Checks all functions of all tasks.
 pub(crate) fn check_tasks(config: &Section) -> Result<(), Error> {
-    config.sections("task").try_for_each(|section| task::check(section, config).map(|_| ()))
+    config
+        .sections("task")
+        .try_for_each(|section| task::check(section, config).map(|_| ()))
 }
 
 fn run_task<R: Read>(
@@ -113,7 +126,10 @@ fn run_task<R: Read>(
     }
     if let Some(on) = missing.first() {
         let reason = "is used by the task but not in the archive";
-        return Err(Error::MissingResource { resource: on.resource.name.clone(), reason });
+        return Err(Error::MissingResource {
+            resource: on.resource.name.clone(),
+            reason,
+        });
     }
     work.cache.begin_late();
     work.run_all(&task.on_finish, progress)?;
@@ -162,7 +178,8 @@ fn run_resource<R: Read>(
             }
             Ok(())
         })?;
-        sink.finish(cache, volumes, resource.full_len(), resource.final_hole()).map_err(failed)?;
+        sink.finish(cache, volumes, resource.full_len(), resource.final_hole())
+            .map_err(failed)?;
     }
     Ok(())
 }
@@ -170,27 +187,44 @@ fn run_resource<R: Read>(
 /// An entry that says beforehand that it has another length than the resource is a delta or wrong.
 fn refuse_other_size<R: Read>(zip: &mut ZipReader<R>, entry: &Entry, on: &OnResource) -> Result<(), Error> {
     let expected = on.resource.data_len();
-    let Some(size) = entry.size.filter(|size| *size != expected) else { return Ok(()) };
+    let Some(size) = entry.size.filter(|size| *size != expected) else {
+        return Ok(());
+    };
     let resource = on.resource.name.clone();
     let mut magic = [0; 3];
     let count = read_full(zip, &mut magic)?;
     Err(if magic[..count] == [0xd6, 0xc3, 0xc4] {
-        Error::DeltaUnsupported { resource, size, expected }
+        Error::DeltaUnsupported {
+            resource,
+            size,
+            expected,
+        }
     } else {
-        Error::LengthMismatch { resource, expected, found: size }
+        Error::LengthMismatch {
+            resource,
+            expected,
+            found: size,
+        }
     })
 }
+
+/// Takes bytes that belong at an offset of a resource's data.
+pub(crate) type Take<'a> = dyn FnMut(u64, &[u8]) -> Result<(), Error> + 'a;
 
 /// Hands a resource's bytes on, in pieces that begin at multiples of the block size, and checks length and hash.
 pub(crate) fn consume<R: Read>(
     zip: &mut ZipReader<R>,
     resource: &resource::Resource,
-    take: &mut dyn FnMut(u64, &[u8]) -> Result<(), Error>,
+    take: &mut Take<'_>,
 ) -> Result<(), Error> {
     let expected = resource.data_len();
     let mut hash = blake2b_simd::Params::new().hash_length(32).to_state();
     let (mut buf, mut done) = (vec![0; caps::CHUNK], 0);
-    let wrong_length = |found| Error::LengthMismatch { resource: resource.name.clone(), expected, found };
+    let wrong_length = |found| Error::LengthMismatch {
+        resource: resource.name.clone(),
+        expected,
+        found,
+    };
     loop {
         let count = read_full(zip, &mut buf)?;
         let bytes = &buf[..count];
@@ -208,7 +242,9 @@ pub(crate) fn consume<R: Read>(
         return Err(wrong_length(done));
     }
     if hash.finalize().as_bytes() != resource.hash()? {
-        return Err(Error::HashMismatch { resource: resource.name.clone() });
+        return Err(Error::HashMismatch {
+            resource: resource.name.clone(),
+        });
     }
     Ok(())
 }

@@ -16,7 +16,14 @@ impl<'a> Progress<'a> {
     /// Reports the lowest percentage.
     pub(super) fn start(options: &ApplyOptions, observer: &'a mut dyn FnMut(Event)) -> Self {
         let (low, high) = (options.progress_low, options.progress_high.max(options.progress_low));
-        let mut progress = Self { observer, low, high, total: 0, done: 0, last: None };
+        let mut progress = Self {
+            observer,
+            low,
+            high,
+            total: 0,
+            done: 0,
+            last: None,
+        };
         progress.report(low);
         progress
     }
@@ -63,10 +70,16 @@ mod tests {
                 seen.push(percent);
             }
         };
-        let options = ApplyOptions { progress_low: low, progress_high: high, ..ApplyOptions::default() };
+        let options = ApplyOptions {
+            progress_low: low,
+            progress_high: high,
+            ..ApplyOptions::default()
+        };
         let mut progress = Progress::start(&options, &mut observer);
         progress.set_total(total);
-        steps.iter().for_each(|units| progress.add(*units));
+        for units in steps {
+            progress.add(*units);
+        }
         progress.finish();
         seen
     }

@@ -34,13 +34,18 @@ impl Resource {
         if total.is_none_or(|total| total > 1 << 62) {
             return Err(bad("length is too large"));
         }
-        let hash = section.text("blake2b-256").and_then(from_hex).and_then(|hash| hash.try_into().ok());
+        let hash = section
+            .text("blake2b-256")
+            .and_then(from_hex)
+            .and_then(|hash| hash.try_into().ok());
         Ok(Self { name, pieces, hash })
     }
 
     /// The hash.
     pub(crate) fn hash(&self) -> Result<&[u8; 32], Error> {
-        self.hash.as_ref().ok_or_else(|| Error::NoHash { resource: self.name.clone() })
+        self.hash.as_ref().ok_or_else(|| Error::NoHash {
+            resource: self.name.clone(),
+        })
     }
 
     /// Bytes in the archive.
@@ -55,7 +60,11 @@ impl Resource {
 
     /// The hole at the end, or 0.
     pub(crate) fn final_hole(&self) -> u64 {
-        if self.pieces.len() % 2 == 0 { self.pieces.last().copied().unwrap_or(0) } else { 0 }
+        if self.pieces.len().is_multiple_of(2) {
+            self.pieces.last().copied().unwrap_or(0)
+        } else {
+            0
+        }
     }
 
     /// Cuts data at the holes: for the data bytes from `start` on, the ranges of `len` and where each belongs.
@@ -65,7 +74,9 @@ impl Resource {
         for pair in self.pieces.chunks(2) {
             let here = start + done as u64;
             if done < len && here < data + pair[0] {
-                let count = usize::try_from(data + pair[0] - here).unwrap_or(usize::MAX).min(len - done);
+                let count = usize::try_from(data + pair[0] - here)
+                    .unwrap_or(usize::MAX)
+                    .min(len - done);
                 places.push((logical + (here - data), done..done + count));
                 done += count;
             }
@@ -82,8 +93,15 @@ mod tests {
 
     #[test]
     fn data_is_placed_around_holes() {
-        let resource = Resource { name: "r".into(), pieces: vec![0, 10, 5, 20, 5, 7], hash: None };
-        assert_eq!((resource.data_len(), resource.full_len(), resource.final_hole()), (10, 47, 7));
+        let resource = Resource {
+            name: "r".into(),
+            pieces: vec![0, 10, 5, 20, 5, 7],
+            hash: None,
+        };
+        assert_eq!(
+            (resource.data_len(), resource.full_len(), resource.final_hole()),
+            (10, 47, 7)
+        );
         assert_eq!(resource.place(0, 10), [(10, 0..5), (35, 5..10)]);
         assert_eq!(resource.place(3, 4), [(13, 0..2), (35, 2..4)]);
         assert_eq!(resource.place(7, 3), [(37, 0..3)]);

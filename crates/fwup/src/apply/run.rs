@@ -2,6 +2,7 @@
 
 use super::{function::Function, progress::Progress, uboot};
 use crate::{
+    caps,
     error::Error,
     fat::{FatError, Volumes, copy_across, format},
     target::{BLOCK, Cache},
@@ -47,7 +48,7 @@ impl Work<'_> {
     }
 
     fn memset(&mut self, block: u64, count: u64, value: u8, progress: &mut Progress<'_>) -> Result<(), Error> {
-        let chunk = [value; 64 * BLOCK];
+        let chunk = vec![value; caps::CHUNK];
         let (mut offset, end) = (block * BLOCK64, (block + count) * BLOCK64);
         while offset < end {
             let len = (end - offset).min(chunk.len() as u64);
@@ -77,7 +78,11 @@ impl Work<'_> {
         }
         let current = uboot::read(cache, place)?;
         if let Function::EnvRecover(_) = function {
-            return if current.is_ok() { Ok(()) } else { uboot::clear(cache, place)?.map_err(failed) };
+            return if current.is_ok() {
+                Ok(())
+            } else {
+                uboot::clear(cache, place)?.map_err(failed)
+            };
         }
         let (mut env, origin) = current.map_err(failed)?;
         match function {
@@ -99,18 +104,25 @@ impl Work<'_> {
                 Err(FatError::Exists) => Ok(()),
                 other => other,
             },
-            Function::FatRemove { path: (block, path), must_exist } => {
-                match volumes.at(cache, *block)?.remove(cache, path) {
-                    Err(FatError::NoFile | FatError::NoPath) if !must_exist => Ok(()),
-                    other => other,
-                }
-            }
+            Function::FatRemove {
+                path: (block, path),
+                must_exist,
+            } => match volumes.at(cache, *block)?.remove(cache, path) {
+                Err(FatError::NoFile | FatError::NoPath) if !must_exist => Ok(()),
+                other => other,
+            },
             Function::FatLabel { block, label } => volumes.at(cache, *block)?.set_label(cache, label),
             Function::FatTouch { path: (block, path) } => volumes.at(cache, *block)?.touch(cache, path),
-            Function::FatAttributes { path: (block, path), bits } => {
-                volumes.at(cache, *block)?.set_attributes(cache, path, *bits)
-            }
-            Function::FatMove { block, from, to, replace } => {
+            Function::FatAttributes {
+                path: (block, path),
+                bits,
+            } => volumes.at(cache, *block)?.set_attributes(cache, path, *bits),
+            Function::FatMove {
+                block,
+                from,
+                to,
+                replace,
+            } => {
                 let volume = volumes.at(cache, *block)?;
                 if *replace {
                     match volume.remove(cache, to) {
@@ -120,9 +132,7 @@ impl Work<'_> {
                 }
                 volume.rename(cache, from, to)
             }
-            Function::FatCopy { from, to } if from.0 == to.0 => {
-                volumes.at(cache, from.0)?.copy(cache, &from.1, &to.1)
-            }
+            Function::FatCopy { from, to } if from.0 == to.0 => volumes.at(cache, from.0)?.copy(cache, &from.1, &to.1),
             Function::FatCopy { from, to } => copy_across(cache, volumes, (from.0, &from.1), (to.0, &to.1)),
             _ => Ok(()),
         }
@@ -146,6 +156,10 @@ pub(super) fn fat_error(function: &Function, error: FatError) -> Error {
     };
     match error {
         FatError::Target(error) => error,
-        other => Error::FunctionFailed { function, offset: block * BLOCK64, reason: other.to_string() },
+        other => Error::FunctionFailed {
+            function,
+            offset: block * BLOCK64,
+            reason: other.to_string(),
+        },
     }
 }

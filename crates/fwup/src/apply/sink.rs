@@ -10,7 +10,7 @@ use crate::{
 /// Takes a resource's bytes in order.
 #[derive(Debug)]
 pub(super) enum Sink {
-    Raw(RawSink),
+    Raw(Box<RawSink>),
     Fat { to: FatPath, file: OpenFile, len: u64 },
 }
 
@@ -29,10 +29,17 @@ impl Sink {
         volumes: &mut Volumes,
     ) -> Result<Option<Self>, FatError> {
         Ok(match function {
-            Function::RawWrite { block } => Some(Self::Raw(RawSink { begin: block * BLOCK as u64, pending: None })),
+            Function::RawWrite { block } => Some(Self::Raw(Box::new(RawSink {
+                begin: block * BLOCK as u64,
+                pending: None,
+            }))),
             Function::FatWrite { to } => {
                 let file = volumes.at(cache, to.0)?.create(cache, &to.1)?;
-                Some(Self::Fat { to: to.clone(), file, len: 0 })
+                Some(Self::Fat {
+                    to: to.clone(),
+                    file,
+                    len: 0,
+                })
             }
             _ => None,
         })

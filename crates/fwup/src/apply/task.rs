@@ -33,7 +33,11 @@ pub(super) struct Task {
 impl Task {
     /// Units of progress of the whole task.
     pub(super) fn units(&self) -> u64 {
-        let plain = self.on_init.iter().chain(&self.on_finish).map(|function| function.units(0, 0));
+        let plain = self
+            .on_init
+            .iter()
+            .chain(&self.on_finish)
+            .map(|function| function.units(0, 0));
         let streamed = self.on_resource.iter().flat_map(|on| {
             let (data, full) = (on.resource.data_len(), on.resource.full_len());
             on.functions.iter().map(move |function| function.units(data, full))
@@ -72,17 +76,23 @@ pub(super) fn check(section: &Section, config: &Section) -> Result<Task, Error> 
     };
     for on in section.sections("on-resource") {
         let name = text(&on.title);
-        let resource = config.find("file-resource", &on.title).ok_or_else(|| Error::MissingResource {
-            resource: name.clone(),
-            reason: "is used by the task but has no file-resource section",
-        })?;
+        let resource = config
+            .find("file-resource", &on.title)
+            .ok_or_else(|| Error::MissingResource {
+                resource: name.clone(),
+                reason: "is used by the task but has no file-resource section",
+            })?;
         let resource = Resource::new(resource)?;
         let event = format!("on-resource {name}");
         let functions = functions(on, &event, Place::Resource, config)?;
         let takers = functions.iter().filter(|function| function.takes_data()).count();
         if takers > 1 {
             let reason = "only one function can take the resource's data".into();
-            return Err(Error::BadFunction { event, function: "on-resource".into(), reason });
+            return Err(Error::BadFunction {
+                event,
+                function: "on-resource".into(),
+                reason,
+            });
         }
         if takers == 1 {
             resource.hash()?;
@@ -93,7 +103,11 @@ pub(super) fn check(section: &Section, config: &Section) -> Result<Task, Error> 
 }
 
 fn functions(event: &Section, name: &str, place: Place, config: &Section) -> Result<Vec<Function>, Error> {
-    let bad = |function: String, reason: String| Error::BadFunction { event: name.to_owned(), function, reason };
+    let bad = |function: String, reason: String| Error::BadFunction {
+        event: name.to_owned(),
+        function,
+        reason,
+    };
     let calls = calls(event.list("funlist")).map_err(|reason| bad("funlist".into(), reason))?;
     calls
         .into_iter()
@@ -107,14 +121,24 @@ fn functions(event: &Section, name: &str, place: Place, config: &Section) -> Res
 /// Chooses the first task whose name begins with `wanted` and whose requirements hold.
 pub(super) fn select<'a>(config: &'a Section, wanted: &str, cache: &mut Cache<'_>) -> Result<&'a Section, Error> {
     let mut reasons = Vec::new();
-    for task in config.sections("task").filter(|task| task.title.starts_with(wanted.as_bytes())) {
+    for task in config
+        .sections("task")
+        .filter(|task| task.title.starts_with(wanted.as_bytes()))
+    {
         match unmet(task, config, cache)? {
             None => return Ok(task),
             Some(reason) => reasons.push(format!("{}: {reason}", text(&task.title))),
         }
     }
-    let reason = if reasons.is_empty() { "the firmware has no such task".to_owned() } else { reasons.join("; ") };
-    Err(Error::NoApplicableTask { task: wanted.to_owned(), reason })
+    let reason = if reasons.is_empty() {
+        "the firmware has no such task".to_owned()
+    } else {
+        reasons.join("; ")
+    };
+    Err(Error::NoApplicableTask {
+        task: wanted.to_owned(),
+        reason,
+    })
 }
 
 /// The first requirement of a task that does not hold. Only a failing target is an error.
@@ -152,11 +176,15 @@ fn holds(call: &[Bytes], config: &Section, cache: &mut Cache<'_>, volumes: &mut 
     };
     match (name.as_str(), args) {
         ("require-partition-offset", [index, block]) => {
-            let (Some(index), Some(block)) = (parse_u64(index), parse_u64(block)) else { return Ok(false) };
+            let (Some(index), Some(block)) = (parse_u64(index), parse_u64(block)) else {
+                return Ok(false);
+            };
             Ok(partition(cache, index)? == Some(block))
         }
         ("require-uboot-variable", [env, variable, value]) => {
-            let place = config.find("uboot-environment", env).and_then(|section| env_place(section).ok());
+            let place = config
+                .find("uboot-environment", env)
+                .and_then(|section| env_place(section).ok());
             let Some(place) = place else { return Ok(false) };
             let env = super::uboot::read(cache, &place)?;
             Ok(env.is_ok_and(|(env, _)| env.get_bytes(variable) == Some(value.as_slice())))
@@ -175,11 +203,15 @@ fn fat_file(
     path: &[u8],
     pattern: &[u8],
 ) -> Result<bool, Error> {
-    let Some(block) = parse_u64(block) else { return Ok(false) };
+    let Some(block) = parse_u64(block) else {
+        return Ok(false);
+    };
     if pattern.len() >= caps::FAT_PATTERN_MAX {
         return Ok(false);
     }
-    let found = volumes.at(cache, block).and_then(|volume| volume.contains(cache, path, pattern));
+    let found = volumes
+        .at(cache, block)
+        .and_then(|volume| volume.contains(cache, path, pattern));
     match found {
         Ok(found) => Ok(found),
         Err(FatError::Target(error)) => Err(error),
@@ -193,9 +225,20 @@ mod tests {
 
     #[test]
     fn damaged_lists_are_refused() {
-        let list = |text: &str| text.split(',').map(|word| word.as_bytes().to_vec()).collect::<Vec<Bytes>>();
+        let list = |text: &str| {
+            text.split(',')
+                .map(|word| word.as_bytes().to_vec())
+                .collect::<Vec<Bytes>>()
+        };
         assert_eq!(calls(&list("2,a,b,1,c")).unwrap().len(), 2);
-        for bad in ["2,a", "0", "11,a,a,a,a,a,a,a,a,a,a,a", "x,a", "1,a,5,b", "18446744073709551615,a"] {
+        for bad in [
+            "2,a",
+            "0",
+            "11,a,a,a,a,a,a,a,a,a,a,a",
+            "x,a",
+            "1,a,5,b",
+            "18446744073709551615,a",
+        ] {
             assert!(calls(&list(bad)).is_err(), "{bad}");
         }
     }

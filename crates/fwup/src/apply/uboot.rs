@@ -21,7 +21,9 @@ pub(super) fn read(
     place: &EnvPlace,
 ) -> Result<Result<(UbootEnv, Origin), UbootEnvError>, Error> {
     let first = read_block(cache, place.block, place.len)?;
-    let Some(second) = place.second else { return Ok(parse(&first).map(|env| (env, Origin::Single))) };
+    let Some(second) = place.second else {
+        return Ok(parse(&first).map(|env| (env, Origin::Single)));
+    };
     let second = read_block(cache, second, place.len)?;
     Ok(match (parse_redundant(&first), parse_redundant(&second)) {
         (Ok((_, old)), Ok((env, new))) if second_is_newer(old, new) => Ok((env, Origin::Copy(1, new))),
@@ -45,8 +47,18 @@ pub(super) fn update(
     origin: Origin,
 ) -> Result<Result<(), UbootEnvError>, Error> {
     let (block, layout) = match (origin, place.second) {
-        (Origin::Copy(0, flag), Some(second)) => (second, Layout::Redundant { flag: flag.wrapping_add(1) }),
-        (Origin::Copy(_, flag), _) => (place.block, Layout::Redundant { flag: flag.wrapping_add(1) }),
+        (Origin::Copy(0, flag), Some(second)) => (
+            second,
+            Layout::Redundant {
+                flag: flag.wrapping_add(1),
+            },
+        ),
+        (Origin::Copy(_, flag), _) => (
+            place.block,
+            Layout::Redundant {
+                flag: flag.wrapping_add(1),
+            },
+        ),
         (Origin::Single, _) => (place.block, Layout::Single),
     };
     write(cache, block, place.len, env, layout)
@@ -54,7 +66,11 @@ pub(super) fn update(
 
 /// Writes an empty environment, into both copies if there are two.
 pub(super) fn clear(cache: &mut Cache<'_>, place: &EnvPlace) -> Result<Result<(), UbootEnvError>, Error> {
-    let layout = if place.second.is_some() { Layout::Redundant { flag: 1 } } else { Layout::Single };
+    let layout = if place.second.is_some() {
+        Layout::Redundant { flag: 1 }
+    } else {
+        Layout::Single
+    };
     for block in [Some(place.block), place.second].into_iter().flatten() {
         if let Err(error) = write(cache, block, place.len, &UbootEnv::new(), layout)? {
             return Ok(Err(error));

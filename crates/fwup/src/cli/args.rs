@@ -95,7 +95,11 @@ impl Args {
         for (at, letter) in letters.iter().enumerate() {
             if b"diotfsp".contains(letter) {
                 let rest = &letters[at + 1..];
-                let value = if rest.is_empty() { words.next() } else { Some(OsStr::from_bytes(rest).to_owned()) };
+                let value = if rest.is_empty() {
+                    words.next()
+                } else {
+                    Some(OsStr::from_bytes(rest).to_owned())
+                };
                 let value = value.ok_or_else(|| format!("-{} needs a value", char::from(*letter)))?;
                 return self.valued(*letter, value);
             }
@@ -151,7 +155,10 @@ impl Args {
         let split = long.iter().position(|byte| *byte == b'=');
         let (name, joined) = split.map_or((long, None), |at| (&long[..at], Some(&long[at + 1..])));
         let name = String::from_utf8_lossy(name).into_owned();
-        let short = LONG.iter().find(|(long, _)| *long == name).map(|(_, short)| short.as_bytes());
+        let short = LONG
+            .iter()
+            .find(|(long, _)| *long == name)
+            .map(|(_, short)| short.as_bytes());
         if let Some([letter]) = short
             && !b"tsp".contains(letter)
         {
@@ -163,9 +170,13 @@ impl Args {
             "no-verify-writes" => self.verify_writes = Some(false),
             "no-minimize-writes" => self.minimize_writes = false,
             "enable-trim" => {}
-            "unsafe" => return Err("--unsafe is not supported: functions that reach outside of the target are refused".into()),
+            "unsafe" => {
+                return Err("--unsafe is not supported: functions that reach outside of the target are refused".into());
+            }
             _ => {
-                let value = joined.map(|value| OsStr::from_bytes(value).to_owned()).or_else(|| words.next());
+                let value = joined
+                    .map(|value| OsStr::from_bytes(value).to_owned())
+                    .or_else(|| words.next());
                 let value = value.ok_or_else(|| format!("--{name} needs a value"))?;
                 return match short {
                     Some([letter]) => self.valued(*letter, value),
@@ -195,7 +206,9 @@ impl Args {
 }
 
 fn text(value: OsString) -> Result<String, String> {
-    value.into_string().map_err(|value| format!("'{}' is not UTF-8", value.display()))
+    value
+        .into_string()
+        .map_err(|value| format!("'{}' is not UTF-8", value.display()))
 }
 
 #[cfg(test)]
@@ -210,7 +223,10 @@ mod tests {
     fn options_are_read_joined_and_apart() {
         let args = parse("-aq -d img -tupgrade --public-key K --public-key=L -9 --max-size 5").unwrap();
         assert_eq!(args.command, Some(Command::Apply));
-        assert_eq!((args.show, args.level, args.max_blocks), (Show::Nothing, Some(9), Some(5)));
+        assert_eq!(
+            (args.show, args.level, args.max_blocks),
+            (Show::Nothing, Some(9), Some(5))
+        );
         assert_eq!(args.task.as_deref(), Some("upgrade"));
         assert_eq!(args.public_keys, ["K", "L"]);
         let args = parse("--apply --no-unmount --task upgrade --private-key-file=x").unwrap();

@@ -49,7 +49,10 @@ fn private_key(args: &Args) -> Result<Option<PrivateKey>, Failure> {
 
 /// `-a`.
 pub(crate) fn apply(args: &Args, output: &mut Output) -> Result<String, Failure> {
-    let path = args.target.as_deref().ok_or("-d names the file or device to write to")?;
+    let path = args
+        .target
+        .as_deref()
+        .ok_or("-d names the file or device to write to")?;
     let task = args.task.as_deref().ok_or("-t names the task to apply")?;
     let archive = open(args)?;
     let existed = path.exists();
@@ -82,7 +85,9 @@ pub(crate) fn apply(args: &Args, output: &mut Output) -> Result<String, Failure>
 /// `-m`.
 pub(crate) fn metadata(args: &Args) -> Result<String, Failure> {
     let archive = open(args)?;
-    let Some(key) = &args.metadata_key else { return Ok(archive.metadata().listing()) };
+    let Some(key) = &args.metadata_key else {
+        return Ok(archive.metadata().listing());
+    };
     let value = archive.metadata().pairs().into_iter().find(|(name, _)| name == key);
     Ok(value.map_or_else(|| "(null)\n".to_owned(), |(_, value)| format!("{value}\n")))
 }
@@ -92,7 +97,8 @@ pub(crate) fn list(args: &Args) -> Result<String, Failure> {
     let archive = open(args)?;
     let mut tasks = archive.tasks();
     tasks.sort_unstable();
-    Ok(tasks.into_iter().map(|task| format!("{task}\n")).collect())
+    tasks.push("");
+    Ok(tasks.join("\n"))
 }
 
 /// `-V`.
@@ -100,9 +106,7 @@ pub(crate) fn verify(args: &Args) -> Result<String, Failure> {
     let verified = open(args)?.verify()?;
     Ok(match verified.signature {
         Signature::Good(_) => "Valid archive with a good signature\n",
-        Signature::Unverified => {
-            "Valid archive with an unverified signature. Specify a public key to authenticate.\n"
-        }
+        Signature::Unverified => "Valid archive with an unverified signature. Specify a public key to authenticate.\n",
         Signature::Unsigned => "Valid archive without a signature\n",
     }
     .to_owned())
@@ -113,7 +117,9 @@ pub(crate) fn verify(args: &Args) -> Result<String, Failure> {
 fn creation_time() -> Result<i64, Failure> {
     if let Some(text) = std::env::var_os("SOURCE_DATE_EPOCH") {
         let text = text.to_string_lossy().into_owned();
-        return text.parse().map_err(|_| "SOURCE_DATE_EPOCH must be a number of seconds".into());
+        return text
+            .parse()
+            .map_err(|_| "SOURCE_DATE_EPOCH must be a number of seconds".into());
     }
     Ok(i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs())?)
 }
@@ -140,8 +146,10 @@ pub(crate) fn create(args: &Args) -> Result<String, Failure> {
 /// `-S`.
 pub(crate) fn sign(args: &Args) -> Result<String, Failure> {
     let key = private_key(args)?.ok_or("-s names the private key to sign with")?;
-    let options =
-        SignOptions { compression: args.level.unwrap_or(9), source_date_epoch: Some(creation_time()?) };
+    let options = SignOptions {
+        compression: args.level.unwrap_or(9),
+        source_date_epoch: Some(creation_time()?),
+    };
     let reader = input::open(args)?;
     let target = args.output.as_deref().or(args.input.as_deref());
     into_file(target, |out| muster_fwup::sign_with(reader, out, &key, &options))?;

@@ -10,10 +10,14 @@ use super::{Failure, args::Args};
 /// Opens the archive.
 pub(crate) fn open(args: &Args) -> Result<Box<dyn Read>, Failure> {
     match &args.input {
-        Some(path) if path.as_os_str() != "-" => {
-            Ok(Box::new(File::open(path).map_err(|error| format!("{}: {error}", path.display()))?))
-        }
-        _ if args.framing => Ok(Box::new(Framed { inner: io::stdin(), left: 0, ended: false })),
+        Some(path) if path.as_os_str() != "-" => Ok(Box::new(
+            File::open(path).map_err(|error| format!("{}: {error}", path.display()))?,
+        )),
+        _ if args.framing => Ok(Box::new(Framed {
+            inner: io::stdin(),
+            left: 0,
+            ended: false,
+        })),
         _ => Ok(Box::new(io::stdin())),
     }
 }
@@ -57,7 +61,13 @@ mod tests {
     fn frames_are_joined() {
         let bytes = b"\0\0\0\x02ab\0\0\0\x01c\0\0\0\0rest";
         let mut all = Vec::new();
-        Framed { inner: &bytes[..], left: 0, ended: false }.read_to_end(&mut all).unwrap();
+        Framed {
+            inner: &bytes[..],
+            left: 0,
+            ended: false,
+        }
+        .read_to_end(&mut all)
+        .unwrap();
         assert_eq!(all, b"abc");
     }
 }

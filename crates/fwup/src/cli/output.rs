@@ -14,7 +14,12 @@ pub(crate) struct Output {
 
 impl Output {
     pub(crate) fn new(args: &Args) -> Self {
-        Self { framing: args.framing, show: args.show, out: io::stdout(), bar: false }
+        Self {
+            framing: args.framing,
+            show: args.show,
+            out: io::stdout(),
+            bar: false,
+        }
     }
 
     /// Nobody is there to be told when the output is closed.
@@ -22,9 +27,9 @@ impl Output {
         let _ = self.out.write_all(bytes).and_then(|()| self.out.flush());
     }
 
-    fn frame(&mut self, kind: &[u8; 2], code: u16, text: &str) {
+    fn frame(&mut self, kind: [u8; 2], code: u16, text: &str) {
         let len = (text.len() + 4) as u32;
-        self.put(&[&len.to_be_bytes()[..], kind, &code.to_be_bytes(), text.as_bytes()].concat());
+        self.put(&[&len.to_be_bytes()[..], &kind, &code.to_be_bytes(), text.as_bytes()].concat());
     }
 
     fn end_bar(&mut self) {
@@ -37,7 +42,7 @@ impl Output {
     pub(crate) fn progress(&mut self, percent: u8) {
         match self.show {
             Show::Nothing => {}
-            _ if self.framing => self.frame(b"PR", u16::from(percent), ""),
+            _ if self.framing => self.frame(*b"PR", u16::from(percent), ""),
             Show::Numbers => self.put(format!("{percent}\n").as_bytes()),
             Show::Bar => {
                 let full = usize::from(percent) * 36 / 100;
@@ -50,7 +55,7 @@ impl Output {
     /// What the firmware says.
     pub(crate) fn info(&mut self, text: &str) {
         if self.framing {
-            self.frame(b"WN", 0, text);
+            self.frame(*b"WN", 0, text);
         } else {
             self.end_bar();
             self.put(format!("fwup: {text}\n").as_bytes());
@@ -60,7 +65,7 @@ impl Output {
     /// The end of a call that succeeded.
     pub(crate) fn success(&mut self, text: &str) {
         if self.framing {
-            self.frame(b"OK", 0, text);
+            self.frame(*b"OK", 0, text);
         } else {
             self.end_bar();
             self.put(text.as_bytes());
@@ -70,7 +75,7 @@ impl Output {
     /// The end of a call that failed.
     pub(crate) fn failure(&mut self, text: &str) {
         if self.framing {
-            self.frame(b"ER", 0, text);
+            self.frame(*b"ER", 0, text);
         } else {
             self.end_bar();
             self.put(format!("fwup: {text}\n").as_bytes());

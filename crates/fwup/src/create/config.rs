@@ -7,7 +7,7 @@ use crate::{
     apply::function::env_place,
     caps,
     env::Env,
-    mbr::Mbr,
+    mbr::{Mbr, to_hex},
     metaconf::{Bytes, Host, Included, Section, Value, parse_u64, text},
 };
 
@@ -33,7 +33,12 @@ pub(super) struct Config {
 
 impl Config {
     pub(super) fn new(env: &Env, folder: &Path) -> Self {
-        Self { env: env.clone(), folders: vec![folder.to_owned()], read: 0, inputs: Vec::new() }
+        Self {
+            env: env.clone(),
+            folders: vec![folder.to_owned()],
+            read: 0,
+            inputs: Vec::new(),
+        }
     }
 
     fn folder(&self) -> &Path {
@@ -41,18 +46,26 @@ impl Config {
     }
 
     fn define(&mut self, name: &str, args: &[Bytes]) -> Result<(), String> {
-        let [variable, value] = args else { return Err(format!("{name}() needs a name and a value")) };
+        let [variable, value] = args else {
+            return Err(format!("{name}() needs a name and a value"));
+        };
         let variable = text(variable);
         if !name.ends_with('!') && self.env.get(&variable).is_some() {
             return Ok(());
         }
-        let value = if name.starts_with("define-eval") { eval(value)?.to_string().into_bytes() } else { value.clone() };
+        let value = if name.starts_with("define-eval") {
+            eval(value)?.to_string().into_bytes()
+        } else {
+            value.clone()
+        };
         self.env.set_bytes(&variable, value);
         Ok(())
     }
 
     fn include(&mut self, args: &[Bytes]) -> Result<Included, String> {
-        let [path] = args else { return Err("include() needs a path".into()) };
+        let [path] = args else {
+            return Err("include() needs a path".into());
+        };
         let path = self.folder().join(text(path));
         let file = path.display().to_string();
         let text = std::fs::read(&path).map_err(|error| format!("{file}: {error}"))?;
@@ -68,8 +81,7 @@ impl Config {
         if let Some(path) = section.text("bootstrap-code-host-path") {
             let path = self.folder().join(text(path));
             let code = std::fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))?;
-            let hex: String = code.iter().map(|byte| format!("{byte:02x}")).collect();
-            section.set("bootstrap-code", Value::Text(hex.into_bytes()));
+            section.set("bootstrap-code", Value::Text(to_hex(&code)));
         }
         Mbr::new(section).map(|_| ())
     }
@@ -81,7 +93,10 @@ fn listed(name: &str, args: Vec<Bytes>) -> Result<Vec<Bytes>, String> {
     if count > caps::CALL_WORDS_MAX {
         return Err(format!("{name}() has too many arguments"));
     }
-    Ok([count.to_string().into_bytes(), name.as_bytes().to_vec()].into_iter().chain(args).collect())
+    Ok([count.to_string().into_bytes(), name.as_bytes().to_vec()]
+        .into_iter()
+        .chain(args)
+        .collect())
 }
 
 impl Host for Config {
@@ -143,8 +158,11 @@ impl Host for Config {
 fn fold_boot_flags(gpt: &mut Section) -> Result<(), String> {
     for partition in &mut gpt.children {
         if partition.flag("boot") {
-            let flags = partition.text("flags").map_or(Some(0), parse_u64).ok_or("flags must be a number")?;
-            partition.set("flags", Value::Text((flags | 4).to_string().into_bytes()));
+            let flags = partition
+                .text("flags")
+                .map_or(Some(0), parse_u64)
+                .ok_or("flags must be a number")?;
+            partition.set("flags", Value::Text(format!("{:#x}", flags | 4).into_bytes()));
         }
     }
     Ok(())

@@ -24,7 +24,11 @@ pub(super) fn eval(text: &[u8]) -> Result<i64, String> {
     let mut parser = Parser { rest: text, depth: 0 };
     let value = parser.sum().ok_or_else(|| format!("'{text}' cannot be computed"))?;
     parser.blanks();
-    if parser.rest.is_empty() { Ok(value) } else { Err(format!("'{text}' has something behind its end")) }
+    if parser.rest.is_empty() {
+        Ok(value)
+    } else {
+        Err(format!("'{text}' has something behind its end"))
+    }
 }
 
 struct Parser<'a> {
@@ -106,7 +110,10 @@ impl Parser<'_> {
         let hex = self.rest.starts_with("0x") || self.rest.starts_with("0X");
         let skip = if hex { 2 } else { 0 };
         let belongs = |c: char| if hex { c.is_ascii_hexdigit() } else { c.is_ascii_digit() };
-        let len = skip + self.rest[skip..].find(|c| !belongs(c)).unwrap_or(self.rest.len() - skip);
+        let len = skip
+            + self.rest[skip..]
+                .find(|c| !belongs(c))
+                .unwrap_or(self.rest.len() - skip);
         let (digits, rest) = self.rest.split_at(len);
         self.rest = rest;
         let value = i64::try_from(parse_u64(digits.as_bytes())?).ok()?;
@@ -137,7 +144,17 @@ mod tests {
         ] {
             assert_eq!(eval(text.as_bytes()), Ok(value), "{text}");
         }
-        for bad in ["", "1 +", "(1", "1)", "1 / 0", "9999999999999999999", "2 ^ 99", "x", "1 2"] {
+        for bad in [
+            "",
+            "1 +",
+            "(1",
+            "1)",
+            "1 / 0",
+            "9999999999999999999",
+            "2 ^ 99",
+            "x",
+            "1 2",
+        ] {
             assert!(eval(bad.as_bytes()).is_err(), "{bad}");
         }
         assert!(eval("(".repeat(10_000).as_bytes()).is_err());

@@ -53,7 +53,13 @@ impl Input {
             section.set("length", Value::Numbers(vec![number]));
         }
         section.set("blake2b-256", Value::Text(hash.to_hex().as_bytes().to_vec()));
-        Ok(Self { resource, entry, origin, len, hash })
+        Ok(Self {
+            resource,
+            entry,
+            origin,
+            len,
+            hash,
+        })
     }
 
     /// Whether the bytes come from files, so that their size gets a variable.
@@ -66,7 +72,10 @@ impl Input {
         let mut reader = Reader::new(&self.origin);
         let mut hash = params().to_state();
         move |buf| {
-            let failed = |reason: String| Error::ConfigResource { resource: self.resource.clone(), reason };
+            let failed = |reason: String| Error::ConfigResource {
+                resource: self.resource.clone(),
+                reason,
+            };
             let count = reader.read(buf).map_err(|error| failed(error.to_string()))?;
             hash.update(&buf[..count]);
             if count == 0 && hash.finalize() != self.hash {
@@ -122,7 +131,11 @@ impl<'a> Reader<'a> {
             Origin::Files(paths) => (paths.iter(), &[][..]),
             Origin::Contents(contents) => ([].iter(), contents.as_slice()),
         };
-        Self { files, current: None, contents }
+        Self {
+            files,
+            current: None,
+            contents,
+        }
     }
 }
 
@@ -135,7 +148,9 @@ impl Read for Reader<'_> {
                     return Ok(count);
                 }
             }
-            let Some(path) = self.files.next() else { return self.contents.read(buf) };
+            let Some(path) = self.files.next() else {
+                return self.contents.read(buf);
+            };
             let file = File::open(path)
                 .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))?;
             self.current = Some(file);

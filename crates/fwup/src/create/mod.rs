@@ -33,7 +33,11 @@ pub struct CreateOptions<'a> {
 
 impl Default for CreateOptions<'_> {
     fn default() -> Self {
-        Self { compression: 9, source_date_epoch: None, signing_key: None }
+        Self {
+            compression: 9,
+            source_date_epoch: None,
+            signing_key: None,
+        }
     }
 }
 
@@ -46,13 +50,26 @@ const EARLIEST: i64 = 315_532_800;
 /// [`Error::Config`] and [`Error::ConfigResource`] name the place in the config; [`Error::Output`] is the writer's.
 pub fn create(config: &Path, env: &Env, options: &CreateOptions<'_>, out: impl Write) -> Result<Metadata, Error> {
     let name = config.display().to_string();
-    let failed = |reason: String| Error::Config { file: name.clone(), line: 0, reason };
-    let len = std::fs::metadata(config).map_err(|error| failed(error.to_string()))?.len();
+    let failed = |reason: String| Error::Config {
+        file: name.clone(),
+        line: 0,
+        reason,
+    };
+    let len = std::fs::metadata(config)
+        .map_err(|error| failed(error.to_string()))?
+        .len();
     if len > caps::CONFIG_MAX as u64 {
         return Err(failed("it is too large".into()));
     }
     let text = std::fs::read(config).map_err(|error| failed(error.to_string()))?;
-    make(&name, &text, config.parent().unwrap_or(Path::new("")), env, options, out)
+    make(
+        &name,
+        &text,
+        config.parent().unwrap_or(Path::new("")),
+        env,
+        options,
+        out,
+    )
 }
 
 /// Makes an archive from the text of a config. Paths in it are relative to `base`.
@@ -90,8 +107,16 @@ fn make(
     check_tasks(&root)?;
     let meta_conf = metaconf::print(&root);
     if !(caps::META_CONF_MIN..caps::META_CONF_MAX).contains(&meta_conf.len()) {
-        let reason = format!("meta.conf would have {} bytes, {} is the most", meta_conf.len(), caps::META_CONF_MAX - 1);
-        return Err(Error::Config { file: name.to_owned(), line: 0, reason });
+        let reason = format!(
+            "meta.conf would have {} bytes, {} is the most",
+            meta_conf.len(),
+            caps::META_CONF_MAX - 1
+        );
+        return Err(Error::Config {
+            file: name.to_owned(),
+            line: 0,
+            reason,
+        });
     }
     let mtime = options.source_date_epoch.unwrap_or(EARLIEST);
     write_archive(&config, &meta_conf, mtime, options, out)?;
@@ -102,9 +127,12 @@ fn make(
 fn describe(meta_conf: &[u8], mtime: i64) -> Result<Metadata, Error> {
     let uuid = firmware_uuid(meta_conf);
     let mut env = Env::new();
-    env.set("FWUP_META_UUID", uuid.to_string()).set("FWUP_META_NICKNAME", "");
-    let root = metaconf::read(meta_conf, &env)
-        .map_err(|problem| Error::BadMetadata { line: problem.line, reason: problem.reason })?;
+    env.set("FWUP_META_UUID", uuid.to_string())
+        .set("FWUP_META_NICKNAME", "");
+    let root = metaconf::read(meta_conf, &env).map_err(|problem| Error::BadMetadata {
+        line: problem.line,
+        reason: problem.reason,
+    })?;
     metadata(&root, uuid, mtime)
 }
 
@@ -118,7 +146,12 @@ fn write_archive(
     let mut zip = ZipWriter::new(out, options.compression);
     add_head(&mut zip, meta_conf, mtime, options.signing_key)?;
     for input in &config.inputs {
-        let entry = NewEntry { name: &input.entry, size: Some(input.len), mtime: None, stored: false };
+        let entry = NewEntry {
+            name: &input.entry,
+            size: Some(input.len),
+            mtime: None,
+            stored: false,
+        };
         zip.add(&entry, &mut input.copy())?;
     }
     zip.finish()
@@ -132,8 +165,15 @@ pub(crate) fn add_head<W: Write>(
     key: Option<&PrivateKey>,
 ) -> Result<(), Error> {
     let mut add = |name: &str, mut bytes: &[u8], mtime: Option<i64>, stored: bool| {
-        let entry = NewEntry { name, size: Some(bytes.len() as u64), mtime, stored };
-        zip.add(&entry, &mut |buf| std::io::Read::read(&mut bytes, buf).map_err(Error::Output))
+        let entry = NewEntry {
+            name,
+            size: Some(bytes.len() as u64),
+            mtime,
+            stored,
+        };
+        zip.add(&entry, &mut |buf| {
+            std::io::Read::read(&mut bytes, buf).map_err(Error::Output)
+        })
     };
     if let Some(key) = key {
         add(SIGNATURE_ENTRY, &key.sign(meta_conf), None, true)?;

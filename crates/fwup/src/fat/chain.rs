@@ -47,7 +47,14 @@ impl Volume {
             Width::Fat12 => {
                 cache.read(at, &mut bytes[..2])?;
                 let both = u32::from_le_bytes(bytes);
-                (if cluster % 2 == 0 { both & 0xfff } else { both >> 4 }, 0xff8)
+                (
+                    if cluster.is_multiple_of(2) {
+                        both & 0xfff
+                    } else {
+                        both >> 4
+                    },
+                    0xff8,
+                )
             }
             Width::Fat16 => {
                 cache.read(at, &mut bytes[..2])?;
@@ -68,7 +75,7 @@ impl Volume {
         cache.read(at, &mut bytes[..width])?;
         let old = u32::from_le_bytes(bytes);
         let new = match self.layout.width {
-            Width::Fat12 if cluster % 2 == 0 => (old & 0xf000) | (value & 0xfff),
+            Width::Fat12 if cluster.is_multiple_of(2) => (old & 0xf000) | (value & 0xfff),
             Width::Fat12 => (old & 0x000f) | ((value & 0xfff) << 4),
             Width::Fat16 => value,
             Width::Fat32 => (old & 0xf000_0000) | (value & 0x0fff_ffff),

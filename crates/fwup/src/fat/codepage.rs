@@ -28,7 +28,9 @@ const SHORT: [u8; 128] = [
 
 /// The UTF-16 unit of a byte.
 pub(super) fn to_unicode(byte: u8) -> u16 {
-    byte.checked_sub(0x80).and_then(|at| UNICODE.get(usize::from(at)).copied()).unwrap_or(u16::from(byte))
+    byte.checked_sub(0x80)
+        .and_then(|at| UNICODE.get(usize::from(at)).copied())
+        .unwrap_or(u16::from(byte))
 }
 
 /// The byte that stands for this one in a short name; letters become upper case.
@@ -41,7 +43,9 @@ pub(super) fn to_short(byte: u8) -> u8 {
 
 /// Upper case of a UTF-16 unit, where that is one unit too.
 pub(super) fn upper(unit: u16) -> u16 {
-    let Some(c) = char::from_u32(u32::from(unit)) else { return unit };
+    let Some(c) = char::from_u32(u32::from(unit)) else {
+        return unit;
+    };
     let mut upper = c.to_uppercase();
     match (upper.next(), upper.next()) {
         (Some(c), None) => u16::try_from(u32::from(c)).unwrap_or(unit),

@@ -59,7 +59,10 @@ struct Cursor {
 
 impl Volume {
     fn start(&self, dir: Dir) -> Cursor {
-        Cursor { index: 0, cluster: if dir == 0 { self.layout.root_cluster } else { dir } }
+        Cursor {
+            index: 0,
+            cluster: if dir == 0 { self.layout.root_cluster } else { dir },
+        }
     }
 
     fn per_cluster(&self) -> u32 {
@@ -79,7 +82,7 @@ impl Volume {
         if cursor.cluster == 0 {
             return Ok(cursor.index < self.layout.root_entries);
         }
-        if cursor.index % self.per_cluster() != 0 {
+        if !cursor.index.is_multiple_of(self.per_cluster()) {
             return Ok(true);
         }
         if cursor.index >= ENTRIES_MAX {
@@ -129,7 +132,11 @@ impl Volume {
                     let mut short = [0; 11];
                     short.copy_from_slice(&entry[..11]);
                     let whole = expected.take() == Some((0, name::checksum(&short)));
-                    let mut found = Found { entry, offset, all: vec![offset] };
+                    let mut found = Found {
+                        entry,
+                        offset,
+                        all: vec![offset],
+                    };
                     if whole {
                         found.all.splice(0..0, all.drain(..));
                     }
@@ -157,8 +164,9 @@ impl Volume {
     }
 
     fn has_short(&mut self, cache: &mut Cache<'_>, dir: Dir, short: [u8; 11]) -> Result<bool, FatError> {
-        let found =
-            self.scan(cache, dir, &mut |found, _| found.entry[11] & VOLUME == 0 && found.entry[..11] == short)?;
+        let found = self.scan(cache, dir, &mut |found, _| {
+            found.entry[11] & VOLUME == 0 && found.entry[..11] == short
+        })?;
         Ok(found.is_some())
     }
 
@@ -173,7 +181,10 @@ impl Volume {
         let Some(last) = parts.pop() else { return Ok(None) };
         let mut dir = 0;
         for part in &parts {
-            let found = self.find(cache, dir, part)?.filter(Found::is_folder).ok_or(FatError::NoPath)?;
+            let found = self
+                .find(cache, dir, part)?
+                .filter(Found::is_folder)
+                .ok_or(FatError::NoPath)?;
             dir = found.first_cluster();
         }
         let found = self.find(cache, dir, &last)?;
@@ -234,7 +245,7 @@ impl Volume {
     }
 
     /// Removes an entry and those with its long name.
-    pub(super) fn unregister(&mut self, cache: &mut Cache<'_>, found: &Found) -> Result<(), FatError> {
+    pub(super) fn unregister(cache: &mut Cache<'_>, found: &Found) -> Result<(), FatError> {
         for offset in &found.all {
             cache.write(*offset, &[REMOVED], false)?;
         }

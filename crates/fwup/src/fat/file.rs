@@ -47,7 +47,13 @@ impl Volume {
             }
         };
         self.sync(cache)?;
-        Ok(OpenFile { entry: found.entry, entry_offset: found.offset, first: 0, cluster: 0, size: 0 })
+        Ok(OpenFile {
+            entry: found.entry,
+            entry_offset: found.offset,
+            first: 0,
+            cluster: 0,
+            size: 0,
+        })
     }
 
     /// Appends bytes and brings the directory entry up to date.
@@ -76,7 +82,9 @@ impl Volume {
             }
             let room = usize::try_from(self.layout.cluster_len - inside).map_err(|_| FatError::Size)?;
             let (part, rest) = bytes.split_at(bytes.len().min(room));
-            let size = u32::try_from(part.len()).ok().and_then(|len| file.size.checked_add(len));
+            let size = u32::try_from(part.len())
+                .ok()
+                .and_then(|len| file.size.checked_add(len));
             let size = size.ok_or(FatError::Full)?;
             let offset = self.layout.cluster(file.cluster)? + inside;
             let streamed = self.layout.streams(offset);
@@ -106,7 +114,10 @@ impl Volume {
             }
             let room = (self.layout.cluster_len - inside).min(u64::from(reader.size - reader.pos)) as usize;
             let count = room.min(buf.len() - done);
-            cache.read(self.layout.cluster(reader.cluster)? + inside, &mut buf[done..done + count])?;
+            cache.read(
+                self.layout.cluster(reader.cluster)? + inside,
+                &mut buf[done..done + count],
+            )?;
             done += count;
             reader.pos += count as u32;
         }
@@ -117,7 +128,11 @@ impl Volume {
     pub(crate) fn lookup(&mut self, cache: &mut Cache<'_>, path: &[u8]) -> Result<FileReader, FatError> {
         let (_, _, found) = self.follow(cache, path)?.ok_or(FatError::Name)?;
         let found = found.filter(|found| !Found::is_folder(found)).ok_or(FatError::NoFile)?;
-        Ok(FileReader { cluster: found.first_cluster(), pos: 0, size: found.size() })
+        Ok(FileReader {
+            cluster: found.first_cluster(),
+            pos: 0,
+            size: found.size(),
+        })
     }
 }
 

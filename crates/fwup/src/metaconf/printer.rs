@@ -14,7 +14,9 @@ pub(crate) fn print(root: &Section) -> Bytes {
 
 fn body(section: &Section, out: &mut Bytes) {
     for (spec, value) in section.options() {
-        let Some(value) = value.filter(|value| spec.emitted && !is_default(spec.kind, value)) else { continue };
+        let Some(value) = value.filter(|value| spec.emitted && !is_default(spec.kind, value)) else {
+            continue;
+        };
         out.extend_from_slice(spec.name.as_bytes());
         out.push(b'=');
         print_value(value, out);
@@ -78,7 +80,11 @@ fn print_list(words: impl Iterator<Item = Bytes>, out: &mut Bytes) {
 
 /// A string as a word of a config: bare where that is enough, else in double quotes.
 pub(crate) fn quote(text: &[u8]) -> Bytes {
-    if !text.is_empty() && text.iter().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'_' | b'.')) {
+    if !text.is_empty()
+        && text
+            .iter()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, b'_' | b'.'))
+    {
         return text.to_vec();
     }
     let mut out = Bytes::with_capacity(text.len() + 2);

@@ -35,7 +35,11 @@ pub(crate) struct SectionSpec {
 const MANY: i64 = 0x7fff_ffff;
 
 const fn opt(name: &'static str, kind: Kind) -> OptionSpec {
-    OptionSpec { name, kind, emitted: true }
+    OptionSpec {
+        name,
+        kind,
+        emitted: true,
+    }
 }
 
 const fn text(name: &'static str) -> OptionSpec {
@@ -43,7 +47,11 @@ const fn text(name: &'static str) -> OptionSpec {
 }
 
 const fn only_in_config(name: &'static str, kind: Kind) -> OptionSpec {
-    OptionSpec { name, kind, emitted: false }
+    OptionSpec {
+        name,
+        kind,
+        emitted: false,
+    }
 }
 
 const fn section(
@@ -52,7 +60,13 @@ const fn section(
     options: &'static [OptionSpec],
     sections: &'static [&'static SectionSpec],
 ) -> SectionSpec {
-    SectionSpec { name, titled, keep_empty: false, options, sections }
+    SectionSpec {
+        name,
+        titled,
+        keep_empty: false,
+        options,
+        sections,
+    }
 }
 
 /// The file as a whole.
@@ -189,6 +203,10 @@ static ON_RESOURCE: SectionSpec = section(
 static UBOOT_ENVIRONMENT: SectionSpec = section(
     "uboot-environment",
     true,
-    &[text("block-offset"), opt("block-count", Kind::Number(0)), text("block-offset-redund")],
+    &[
+        text("block-offset"),
+        opt("block-count", Kind::Number(0)),
+        text("block-offset-redund"),
+    ],
     &[],
 );

@@ -1,6 +1,9 @@
 //! A section of a config with the values of its options.
 
-use super::{Bytes, schema::{Kind, OptionSpec, SectionSpec}};
+use super::{
+    Bytes,
+    schema::{Kind, OptionSpec, SectionSpec},
+};
 
 /// The value of an option.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,7 +27,13 @@ pub(crate) struct Section {
 
 impl Section {
     pub(crate) fn new(spec: &'static SectionSpec, title: Bytes, line: usize) -> Self {
-        Self { spec, title, line, values: vec![None; spec.options.len()], children: Vec::new() }
+        Self {
+            spec,
+            title,
+            line,
+            values: vec![None; spec.options.len()],
+            children: Vec::new(),
+        }
     }
 
     /// The options of the schema with the values given.
@@ -100,6 +109,8 @@ impl Section {
 
     /// The section of a kind with a title; an untitled section has the empty title.
     pub(crate) fn find(&self, name: &str, title: &[u8]) -> Option<&Section> {
-        self.children.iter().find(|child| child.spec.name == name && child.title == title)
+        self.children
+            .iter()
+            .find(|child| child.spec.name == name && child.title == title)
     }
 }

@@ -28,7 +28,9 @@ impl Bits {
     }
 
     pub(super) fn has(self, block: usize) -> bool {
-        self.0.get(block / 64).is_some_and(|word| word & (1 << (block % 64)) != 0)
+        self.0
+            .get(block / 64)
+            .is_some_and(|word| word & (1 << (block % 64)) != 0)
     }
 
     pub(super) fn any(self) -> bool {

@@ -36,6 +36,8 @@ struct Segment {
     used: u64,
     /// Touched in on-finish or later.
     late: bool,
+    /// The target ends inside of it, and grows when it is written.
+    short: bool,
 }
 
 /// The cache over a target.
@@ -115,7 +117,9 @@ impl<'t> Cache<'t> {
                 self.load(segment)?;
             }
             let late = self.late;
-            let Some(held) = self.segments.get_mut(&segment) else { continue };
+            let Some(held) = self.segments.get_mut(&segment) else {
+                continue;
+            };
             held.data[inside.clone()].copy_from_slice(&buf[part]);
             held.late |= late;
             for block in inside.start / BLOCK..inside.end.div_ceil(BLOCK) {
@@ -189,7 +193,9 @@ impl<'t> Cache<'t> {
         if !self.written {
             return Ok(());
         }
-        self.target.flush().map_err(|source| Error::Target { offset: 0, source })
+        self.target
+            .flush()
+            .map_err(|source| Error::Target { offset: 0, source })
     }
 
     /// The blocks of a segment that lie in critical ranges.
@@ -205,23 +211,28 @@ impl<'t> Cache<'t> {
 
     fn is_critical(&self, segment: u64) -> bool {
         let bytes = segment * SEGMENT64..(segment + 1) * SEGMENT64;
-        self.critical.iter().any(|range| range.start < bytes.end && bytes.start < range.end)
+        self.critical
+            .iter()
+            .any(|range| range.start < bytes.end && bytes.start < range.end)
     }
 
     /// Writes a segment but for its critical blocks; true when something was written.
     fn write_out(&mut self, number: u64) -> Result<bool, Error> {
         let critical = self.critical_blocks(number);
-        let Some(held) = self.segments.get(&number) else { return Ok(false) };
-        let grows = self.size.is_some_and(|size| size < (number + 1) * SEGMENT64) && held.dirty.any();
-        if !held.dirty.without(critical).any() && !(grows && self.hard_end.is_none()) {
+        if !self.segments.get(&number).is_some_and(|held| held.dirty.any()) {
             return Ok(false);
         }
         self.load(number)?;
+        let needed = |held: &Segment| held.dirty.without(critical).any() || held.short;
+        if !self.segments.get(&number).is_some_and(needed) && !self.trimmed.contains(number) {
+            return Ok(false);
+        }
         for run in Bits::ALL.without(critical).runs() {
             self.write_run(number, run.start * BLOCK..run.end * BLOCK)?;
         }
         if let Some(held) = self.segments.get_mut(&number) {
             held.dirty = held.dirty.and(critical);
+            held.short = false;
         }
         self.trimmed.remove(number);
         Ok(true)
@@ -251,14 +262,17 @@ impl<'t> Cache<'t> {
         let offset = number * SEGMENT64 + inside.start as u64;
         let room = self.hard_end.map_or(u64::MAX, |end| end.saturating_sub(offset));
         let len = usize::try_from(room).unwrap_or(usize::MAX).min(inside.len());
-        let Some(held) = self.segments.get(&number).filter(|_| len > 0) else { return Ok(()) };
+        let Some(held) = self.segments.get(&number).filter(|_| len > 0) else {
+            return Ok(());
+        };
         let data = &held.data[inside.start..inside.start + len];
         let failed = |source| Error::Target { offset, source };
-        let mut back = if self.mode.verify || self.mode.minimize { vec![0; len] } else { Vec::new() };
-        if self.mode.minimize
-            && self.target.read_at(offset, &mut back).map_err(failed)? == len
-            && back == data
-        {
+        let mut back = if self.mode.verify || self.mode.minimize {
+            vec![0; len]
+        } else {
+            Vec::new()
+        };
+        if self.mode.minimize && self.target.read_at(offset, &mut back).map_err(failed)? == len && back == data {
             return Ok(());
         }
         self.written = true;
@@ -286,19 +300,33 @@ impl<'t> Cache<'t> {
             data.fill(0);
         }
         let valid = if zero { Bits::ALL } else { Bits::default() };
-        self.segments.insert(number, Segment { data, valid, dirty: Bits::default(), used: clock, late: false });
+        let held = Segment {
+            data,
+            valid,
+            dirty: Bits::default(),
+            used: clock,
+            late: false,
+            short: false,
+        };
+        self.segments.insert(number, held);
         Ok(())
     }
 
     /// Holds a segment with all its blocks.
     fn load(&mut self, number: u64) -> Result<(), Error> {
         self.hold(number)?;
-        let Some(held) = self.segments.get_mut(&number).filter(|held| held.valid != Bits::ALL) else { return Ok(()) };
+        let Some(held) = self.segments.get_mut(&number).filter(|held| held.valid != Bits::ALL) else {
+            return Ok(());
+        };
         let mut from_target = self.spare.pop().unwrap_or_else(|| vec![0; SEGMENT].into_boxed_slice());
         let offset = number * SEGMENT64;
-        let count =
-            self.target.read_at(offset, &mut from_target).map_err(|source| Error::Target { offset, source })?;
+        let count = self
+            .target
+            .read_at(offset, &mut from_target)
+            .map_err(|source| Error::Target { offset, source })?;
         from_target[count..].fill(0);
+        let room = self.hard_end.map_or(u64::MAX, |end| end.saturating_sub(offset));
+        held.short = (count as u64) < SEGMENT64.min(room);
         for run in Bits::ALL.without(held.valid).runs() {
             let bytes = run.start * BLOCK..run.end * BLOCK;
             held.data[bytes.clone()].copy_from_slice(&from_target[bytes]);
@@ -310,8 +338,11 @@ impl<'t> Cache<'t> {
 
     /// Makes room: the segment that was not used for longest, but one that decides what is booted only if all do.
     fn evict(&mut self) -> Result<(), Error> {
-        let oldest =
-            self.segments.iter().min_by_key(|(number, held)| (self.is_critical(**number), held.used)).map(|(n, _)| *n);
+        let oldest = self
+            .segments
+            .iter()
+            .min_by_key(|(number, held)| (self.is_critical(**number), held.used))
+            .map(|(n, _)| *n);
         let Some(number) = oldest else { return Ok(()) };
         self.write_out(number)?;
         if self.segments.get(&number).is_some_and(|held| held.dirty.any()) {
@@ -390,7 +421,10 @@ mod tests {
 
     #[test]
     fn critical_blocks_are_written_alone_and_last_between_flushes() {
-        let mut log = Log { inner: MemoryTarget::new(2 * SEGMENT), steps: Vec::new() };
+        let mut log = Log {
+            inner: MemoryTarget::new(2 * SEGMENT),
+            steps: Vec::new(),
+        };
         let mut cache = Cache::new(&mut log, WriteMode::default()).unwrap();
         cache.write(8192, &[1; 512], false).unwrap();
         cache.mark_critical(8192..8704);
@@ -398,14 +432,25 @@ mod tests {
         cache.write(SEGMENT64 + 5, &[3; 5], false).unwrap();
         cache.flush().unwrap();
         let rest = (8704, SEGMENT - 8704);
-        let want = [Some((SEGMENT64, SEGMENT)), None, Some((0, 8192)), Some(rest), None, Some((8192, 512)), None];
+        let want = [
+            Some((SEGMENT64, SEGMENT)),
+            None,
+            Some((0, 8192)),
+            Some(rest),
+            None,
+            Some((8192, 512)),
+            None,
+        ];
         assert_eq!(log.steps, want);
         assert_eq!(&log.inner.bytes[1024..1034], &[2; 10]);
     }
 
     #[test]
     fn an_environment_alone_is_one_write() {
-        let mut log = Log { inner: MemoryTarget::new(SEGMENT), steps: Vec::new() };
+        let mut log = Log {
+            inner: MemoryTarget::new(SEGMENT),
+            steps: Vec::new(),
+        };
         let mut cache = Cache::new(&mut log, WriteMode::default()).unwrap();
         cache.write(8192, &[1; 512], false).unwrap();
         cache.mark_critical(8192..16384);
@@ -428,7 +473,9 @@ mod tests {
 
     #[test]
     fn trimmed_segments_read_as_zeros_and_keep_their_bytes_unless_written() {
-        let mut target = MemoryTarget { bytes: vec![9; 4 * SEGMENT] };
+        let mut target = MemoryTarget {
+            bytes: vec![9; 4 * SEGMENT],
+        };
         let mut cache = Cache::new(&mut target, WriteMode::default()).unwrap();
         cache.trim(100..SEGMENT64 * 3 + 100);
         cache.write(SEGMENT64 + 512, &[1; 512], false).unwrap();
@@ -443,7 +490,14 @@ mod tests {
     #[test]
     fn more_segments_than_memory_are_written_in_turn() {
         let mut target = MemoryTarget::new(0);
-        let mut cache = Cache::new(&mut target, WriteMode { verify: true, minimize: true }).unwrap();
+        let mut cache = Cache::new(
+            &mut target,
+            WriteMode {
+                verify: true,
+                minimize: true,
+            },
+        )
+        .unwrap();
         for number in 0..CACHE_SEGMENTS as u64 + 20 {
             cache.write(number * SEGMENT64 + 3, &[number as u8; 3], false).unwrap();
             assert!(cache.segments.len() <= CACHE_SEGMENTS);
@@ -460,7 +514,10 @@ mod tests {
         let file = crate::FileTarget::create(dir.path().join("x")).unwrap();
         let mut file = file.with_max_size(1000);
         let mut cache = Cache::new(&mut file, WriteMode::default()).unwrap();
-        assert!(matches!(cache.write(512, &[0; 512], false), Err(Error::TargetTooSmall { .. })));
+        assert!(matches!(
+            cache.write(512, &[0; 512], false),
+            Err(Error::TargetTooSmall { .. })
+        ));
         cache.write(0, &[1; 1000], false).unwrap();
         cache.flush().unwrap();
         assert_eq!(std::fs::read(dir.path().join("x")).unwrap(), [1; 1000]);

@@ -34,7 +34,14 @@ impl FileTarget {
     pub fn create(path: impl AsRef<Path>) -> io::Result<Self> {
         let path = path.as_ref();
         let make = !path.starts_with("/dev");
-        Self::from_file(OpenOptions::new().read(true).write(true).create(make).truncate(false).open(path)?)
+        Self::from_file(
+            OpenOptions::new()
+                .read(true)
+                .write(true)
+                .create(make)
+                .truncate(false)
+                .open(path)?,
+        )
     }
 
     /// Takes a file that is open for reading and writing.
@@ -45,16 +52,28 @@ impl FileTarget {
         let kind = file.metadata()?.file_type();
         let device = kind.is_block_device();
         if !device && !kind.is_file() && !kind.is_char_device() {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "the target is neither a file nor a block device"));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "the target is neither a file nor a block device",
+            ));
         }
         let device_size = if device { file.seek(SeekFrom::End(0))? } else { 0 };
-        Ok(Self { file, device, device_size, max_size: None })
+        Ok(Self {
+            file,
+            device,
+            device_size,
+            max_size: None,
+        })
     }
 
     /// Sets a greatest size in bytes, at which the target ends even if the file or device is larger.
     #[must_use]
     pub fn with_max_size(mut self, bytes: u64) -> Self {
-        self.max_size = Some(if self.device { bytes.min(self.device_size) } else { bytes });
+        self.max_size = Some(if self.device {
+            bytes.min(self.device_size)
+        } else {
+            bytes
+        });
         self
     }
 
@@ -86,7 +105,11 @@ impl BlockTarget for FileTarget {
         if let Some(max) = self.max_size {
             return Ok(Some(max));
         }
-        Ok(Some(if self.device { self.device_size } else { self.file.metadata()?.len() }))
+        Ok(Some(if self.device {
+            self.device_size
+        } else {
+            self.file.metadata()?.len()
+        }))
     }
 
     fn hard_end(&self) -> Option<u64> {

@@ -20,7 +20,10 @@ impl MemoryTarget {
 
 impl BlockTarget for MemoryTarget {
     fn read_at(&mut self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
-        let rest = usize::try_from(offset).ok().and_then(|start| self.bytes.get(start..)).unwrap_or_default();
+        let rest = usize::try_from(offset)
+            .ok()
+            .and_then(|start| self.bytes.get(start..))
+            .unwrap_or_default();
         let len = rest.len().min(buf.len());
         buf[..len].copy_from_slice(&rest[..len]);
         Ok(len)
@@ -28,7 +31,9 @@ impl BlockTarget for MemoryTarget {
 
     fn write_at(&mut self, offset: u64, buf: &[u8]) -> io::Result<()> {
         let start = usize::try_from(offset).map_err(io::Error::other)?;
-        let end = start.checked_add(buf.len()).ok_or_else(|| io::Error::other("offset overflow"))?;
+        let end = start
+            .checked_add(buf.len())
+            .ok_or_else(|| io::Error::other("offset overflow"))?;
         if self.bytes.len() < end {
             self.bytes.resize(end, 0);
         }

@@ -26,7 +26,10 @@ impl Trimmed {
 
     fn find(&self, segment: u64) -> Option<usize> {
         let at = self.ranges.partition_point(|range| range.end <= segment);
-        self.ranges.get(at).is_some_and(|range| range.contains(&segment)).then_some(at)
+        self.ranges
+            .get(at)
+            .is_some_and(|range| range.contains(&segment))
+            .then_some(at)
     }
 
     pub(super) fn contains(&self, segment: u64) -> bool {

@@ -33,7 +33,9 @@ fn u16_at(bytes: &[u8], at: usize) -> u16 {
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> u32 {
-    bytes.get(at..at + 4).map_or(0, |b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+    bytes
+        .get(at..at + 4)
+        .map_or(0, |b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]))
 }
 
 /// Reads a local header whose four-byte mark is known to be there.
@@ -42,11 +44,17 @@ pub(super) fn read<R: Read>(source: &mut Source<R>) -> Result<LocalHeader, Error
     let (flags, method) = (u16_at(&fixed, 6), u16_at(&fixed, 8));
     let name_len = usize::from(u16_at(&fixed, 26));
     if name_len > caps::ENTRY_NAME_MAX {
-        return Err(Error::BadEntryName { name: format!("({name_len} bytes)"), reason: "it is too long" });
+        return Err(Error::BadEntryName {
+            name: format!("({name_len} bytes)"),
+            reason: "it is too long",
+        });
     }
     let name = name::check(source.take(name_len, "an entry's name")?)?;
     let extra = source.take(usize::from(u16_at(&fixed, 28)), &name)?;
-    let unsupported = |what: String| Error::Unsupported { place: name.clone(), what };
+    let unsupported = |what: String| Error::Unsupported {
+        place: name.clone(),
+        what,
+    };
     if flags & 0x2041 != 0 {
         return Err(unsupported("ZIP encryption".into()));
     }
@@ -79,7 +87,9 @@ fn apply_extra(header: &mut LocalHeader, mut extra: &[u8]) {
                 header.mtime = i64::from(u32_at(field, 1).cast_signed());
             }
             EXTRA_ZIP64 => {
-                let mut sizes = field.chunks_exact(8).map(|b| u64::from(u32_at(b, 0)) | (u64::from(u32_at(b, 4)) << 32));
+                let mut sizes = field
+                    .chunks_exact(8)
+                    .map(|b| u64::from(u32_at(b, 0)) | (u64::from(u32_at(b, 4)) << 32));
                 for size in [&mut header.size, &mut header.compressed] {
                     if *size == Some(u64::from(u32::MAX))
                         && let Some(large) = sizes.next()

@@ -16,7 +16,12 @@ pub(super) fn check(bytes: Vec<u8>) -> Result<String, Error> {
         "it contains a control character or a backslash"
     } else if name.split('/').any(|part| part == "..") {
         "it leads out of its folder"
-    } else if name.strip_suffix('/').unwrap_or(&name).split('/').any(|part| part.is_empty() || part == ".") {
+    } else if name
+        .strip_suffix('/')
+        .unwrap_or(&name)
+        .split('/')
+        .any(|part| part.is_empty() || part == ".")
+    {
         "it has an empty component"
     } else {
         return Ok(name);
@@ -26,12 +31,17 @@ pub(super) fn check(bytes: Vec<u8>) -> Result<String, Error> {
 
 fn bad(name: &[u8], reason: &'static str) -> Error {
     let end = name.len().min(caps::ENTRY_NAME_MAX);
-    Error::BadEntryName { name: String::from_utf8_lossy(&name[..end]).escape_debug().to_string(), reason }
+    Error::BadEntryName {
+        name: String::from_utf8_lossy(&name[..end]).escape_debug().to_string(),
+        reason,
+    }
 }
 
 /// The resource that an entry holds.
 pub(crate) fn resource_name(entry: &str) -> String {
-    entry.strip_prefix("data/").map_or_else(|| format!("/{entry}"), str::to_owned)
+    entry
+        .strip_prefix("data/")
+        .map_or_else(|| format!("/{entry}"), str::to_owned)
 }
 
 /// The entry that holds a resource.
@@ -64,8 +74,21 @@ mod tests {
 
     #[test]
     fn names_that_lead_elsewhere_are_refused() {
-        for name in ["", "/x", "../x", "data/../../x", "data//x", "a/./b", "a\\b", "a\0b", "x\n"] {
-            assert!(matches!(check(name.into()), Err(Error::BadEntryName { .. })), "{name:?}");
+        for name in [
+            "",
+            "/x",
+            "../x",
+            "data/../../x",
+            "data//x",
+            "a/./b",
+            "a\\b",
+            "a\0b",
+            "x\n",
+        ] {
+            assert!(
+                matches!(check(name.into()), Err(Error::BadEntryName { .. })),
+                "{name:?}"
+            );
         }
         assert!(check(vec![b'a'; caps::ENTRY_NAME_MAX + 1]).is_err());
         assert!(check(vec![0xff]).is_err());

@@ -46,7 +46,10 @@ pub(crate) struct ZipReader<R> {
 
 impl<R> fmt::Debug for ZipReader<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ZipReader").field("source", &self.source).field("current", &self.current).finish_non_exhaustive()
+        f.debug_struct("ZipReader")
+            .field("source", &self.source)
+            .field("current", &self.current)
+            .finish_non_exhaustive()
     }
 }
 
@@ -75,7 +78,11 @@ impl<R: Read> ZipReader<R> {
         if !self.names.insert(header.name.clone()) {
             return Err(Error::DuplicateEntry { name: header.name });
         }
-        let entry = Entry { name: header.name.clone(), size: header.size, mtime: header.mtime };
+        let entry = Entry {
+            name: header.name.clone(),
+            size: header.size,
+            mtime: header.mtime,
+        };
         self.inflate.reset(false);
         self.current = Some(Current {
             header,
@@ -98,13 +105,17 @@ impl<R: Read> ZipReader<R> {
             _ if first => Err(Error::NotAnArchive),
             None if bytes.is_empty() => Ok(false),
             None => Err(self.source.truncated("an entry's header")),
-            Some(_) => Err(self.source.corrupt("the archive", "something that is no entry follows an entry")),
+            Some(_) => Err(self
+                .source
+                .corrupt("the archive", "something that is no entry follows an entry")),
         }
     }
 
     /// Reads unpacked bytes of the current entry. 0 means that the entry ended and that its checksum and sizes agree.
     pub(crate) fn read(&mut self, buf: &mut [u8]) -> Result<usize, Error> {
-        let Some(current) = self.current.as_mut() else { return Ok(0) };
+        let Some(current) = self.current.as_mut() else {
+            return Ok(0);
+        };
         if current.finished || buf.is_empty() {
             return Ok(0);
         }
@@ -126,7 +137,9 @@ impl<R: Read> ZipReader<R> {
 
     /// Passes over the rest of the current entry, without unpacking it where its length is known.
     fn skip(&mut self) -> Result<(), Error> {
-        let Some(current) = self.current.as_mut() else { return Ok(()) };
+        let Some(current) = self.current.as_mut() else {
+            return Ok(());
+        };
         if let (Some(compressed), false, false) =
             (current.header.compressed, current.header.descriptor, current.finished)
         {
@@ -164,7 +177,10 @@ fn read_deflated<R: Read>(
     }
     loop {
         let available = source.fill(1)?;
-        let left = current.header.compressed.map_or(u64::MAX, |all| all - current.compressed);
+        let left = current
+            .header
+            .compressed
+            .map_or(u64::MAX, |all| all - current.compressed);
         let input = &available[..available.len().min(usize::try_from(left).unwrap_or(usize::MAX))];
         let at_end = input.is_empty();
         let (before_in, before_out) = (inflate.total_in(), inflate.total_out());
@@ -198,7 +214,10 @@ fn read_stored<R: Read>(source: &mut Source<R>, current: &mut Current, buf: &mut
             if available.is_empty() && left > 0 {
                 return Err(source.truncated(&current.header.name));
             }
-            available.len().min(buf.len()).min(usize::try_from(left).unwrap_or(usize::MAX))
+            available
+                .len()
+                .min(buf.len())
+                .min(usize::try_from(left).unwrap_or(usize::MAX))
         }
         None => until_descriptor(source, current)?.min(buf.len()),
     };
@@ -263,7 +282,12 @@ mod tests {
         for (name, len) in [("meta.conf", 20), ("data/a", 100_000), ("data/empty", 0)] {
             let content = vec![b'x'; len];
             let mut rest = &content[..];
-            let entry = NewEntry { name, size: Some(len as u64), mtime: Some(1_750_000_000), stored };
+            let entry = NewEntry {
+                name,
+                size: Some(len as u64),
+                mtime: Some(1_750_000_000),
+                stored,
+            };
             writer.add(&entry, &mut |buf| Ok(rest.read(buf).unwrap())).unwrap();
         }
         writer.finish().unwrap();
@@ -290,11 +314,16 @@ mod tests {
     fn what_is_written_is_read() {
         for stored in [false, true] {
             let bytes = archive(stored);
-            let want = [("meta.conf".into(), 20), ("data/a".into(), 100_000), ("data/empty".into(), 0)];
+            let want = [
+                ("meta.conf".into(), 20),
+                ("data/a".into(), 100_000),
+                ("data/empty".into(), 0),
+            ];
             assert_eq!(read_all(&bytes).unwrap(), want);
             let mut reader = ZipReader::new(&bytes[..]);
-            let mtimes: Vec<_> =
-                std::iter::from_fn(|| reader.next_entry().unwrap()).map(|entry| entry.mtime).collect();
+            let mtimes: Vec<_> = std::iter::from_fn(|| reader.next_entry().unwrap())
+                .map(|entry| entry.mtime)
+                .collect();
             assert_eq!(mtimes, [1_750_000_000; 3]);
         }
     }

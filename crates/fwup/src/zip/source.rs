@@ -15,13 +15,21 @@ pub(super) struct Source<R> {
 
 impl<R> fmt::Debug for Source<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Source").field("offset", &self.offset).finish_non_exhaustive()
+        f.debug_struct("Source")
+            .field("offset", &self.offset)
+            .finish_non_exhaustive()
     }
 }
 
 impl<R: Read> Source<R> {
     pub(super) fn new(reader: R) -> Self {
-        Self { reader, buf: vec![0; caps::CHUNK].into_boxed_slice(), start: 0, end: 0, offset: 0 }
+        Self {
+            reader,
+            buf: vec![0; caps::CHUNK].into_boxed_slice(),
+            start: 0,
+            end: 0,
+            offset: 0,
+        }
     }
 
     /// The offset of the next byte.
@@ -83,10 +91,17 @@ impl<R: Read> Source<R> {
     }
 
     pub(super) fn truncated(&self, place: &str) -> Error {
-        Error::Truncated { place: place.to_owned(), offset: self.offset + (self.end - self.start) as u64 }
+        Error::Truncated {
+            place: place.to_owned(),
+            offset: self.offset + (self.end - self.start) as u64,
+        }
     }
 
     pub(super) fn corrupt(&self, place: &str, reason: impl Into<String>) -> Error {
-        Error::Corrupt { place: place.to_owned(), offset: self.offset, reason: reason.into() }
+        Error::Corrupt {
+            place: place.to_owned(),
+            offset: self.offset,
+            reason: reason.into(),
+        }
     }
 }

@@ -81,23 +81,41 @@ impl<W: Write> ZipWriter<W> {
         let compressed = if entry.stored { size } else { 0 };
         let header = common_header(entry, 0, compressed, size);
         let extra = extra_fields(entry.mtime);
-        let local = [&LOCAL[..], &header, &extra_lens(entry.name, &extra), entry.name.as_bytes(), &extra].concat();
+        let local = [
+            &LOCAL[..],
+            &header,
+            &extra_lens(entry.name, &extra),
+            entry.name.as_bytes(),
+            &extra,
+        ]
+        .concat();
         self.out.write_all(&local).map_err(Error::Output)?;
 
         let begin = self.out.offset;
         let (crc, written) = self.copy(entry, next)?;
         if let Some(expected) = entry.size.filter(|size| *size != written) {
             let reason = format!("it has {written} bytes now, {expected} were expected");
-            return Err(Error::ConfigResource { resource: entry.name.to_owned(), reason });
+            return Err(Error::ConfigResource {
+                resource: entry.name.to_owned(),
+                reason,
+            });
         }
         let compressed = narrow(entry.name, self.out.offset - begin)?;
         let size = narrow(entry.name, written)?;
         let sizes = [crc.to_le_bytes(), compressed.to_le_bytes(), size.to_le_bytes()].concat();
-        self.out.write_all(&[&DESCRIPTOR[..], &sizes].concat()).map_err(Error::Output)?;
+        self.out
+            .write_all(&[&DESCRIPTOR[..], &sizes].concat())
+            .map_err(Error::Output)?;
 
         let header = common_header(entry, crc, compressed, size);
         let made_by = [if entry.stored { 10 } else { 20 }, 3];
-        let lens = [&extra_lens(entry.name, &extra)[..], &[0; 6], &ATTRIBUTES.to_le_bytes(), &offset.to_le_bytes()].concat();
+        let lens = [
+            &extra_lens(entry.name, &extra)[..],
+            &[0; 6],
+            &ATTRIBUTES.to_le_bytes(),
+            &offset.to_le_bytes(),
+        ]
+        .concat();
         for part in [&CENTRAL[..], &made_by, &header, &lens, entry.name.as_bytes(), &extra] {
             self.central.extend_from_slice(part);
         }
@@ -148,10 +166,13 @@ impl<W: Write> ZipWriter<W> {
 
 /// The 32-bit form of a size or offset; 64-bit archives are not made.
 fn narrow(place: &str, value: u64) -> Result<u32, Error> {
-    u32::try_from(value).ok().filter(|value| *value != u32::MAX).ok_or_else(|| Error::Unsupported {
-        place: place.to_owned(),
-        what: "making an archive or resource of 4 GiB or more".to_owned(),
-    })
+    u32::try_from(value)
+        .ok()
+        .filter(|value| *value != u32::MAX)
+        .ok_or_else(|| Error::Unsupported {
+            place: place.to_owned(),
+            what: "making an archive or resource of 4 GiB or more".to_owned(),
+        })
 }
 
 /// The fields that local and central headers share: version to sizes.

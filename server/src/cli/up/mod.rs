@@ -14,10 +14,10 @@ use crate::app::{Server, Urls, open_platform};
 use crate::config::{Front, FrontFlags, Inputs, Secret};
 use crate::links::tls;
 use crate::listeners::Listeners;
-use crate::platform::db;
 use crate::platform::postgres::{Cluster, Prepared};
 use crate::platform::random::Random;
 use crate::platform::store::StoreUrl;
+use crate::platform::{db, nodes};
 
 /// The flags of `up`.
 #[derive(Debug, Args)]
@@ -81,12 +81,13 @@ impl Up {
         migrate(&url).await?;
         let store = StoreUrl::Folder(dir.blobs());
         let platform = open_platform(&url, &store, dir.master_key(random)?).await?;
+        nodes::forget_all(&mut *platform.db.acquire().await?).await?;
         let urls = listeners.urls(front);
         let (authority, _key) =
             crate::ca::authority::Authority::create("Muster", random.bytes(), platform.clock.now())?;
         let files = listener_cert::ensure(dir, &platform, &authority, &urls, listeners.addrs().devices.ip())?;
         let tls = tls::from_files(&files.certificate, &files.key)?;
-        let server = Server::assemble(platform, listeners, tls, front);
+        let server = Server::assemble(platform, listeners, tls, front).await?;
         dir.write_addrs(&server)?;
         Self::announce(dir, &urls, &server);
         Ok(server)

@@ -3,7 +3,7 @@
 mod reports;
 mod slots;
 
-pub use reports::{Effect, arrive, disconnected, expire, report_end, report_progress};
+pub use reports::{Effect, arrive, bury_dead_nodes, disconnected, expire, report_end, report_progress};
 pub use slots::{active_products, next_unblocked, schedule, take, tell_again_overlooked};
 
 use serde_json::json;

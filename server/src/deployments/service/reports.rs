@@ -222,6 +222,19 @@ pub async fn disconnected(
     devices::set_progress(conn, proof, &cleared).await
 }
 
+/// Ends the links of nodes that are dead, as after `kill -9`, and takes back what their devices were not told.
+///
+/// # Errors
+/// When the database fails.
+pub async fn bury_dead_nodes(platform: &Platform, proof: Sweep) -> sqlx::Result<()> {
+    let mut tx = platform.db.begin().await?;
+    let gone = devices::disconnect_dead_nodes(&mut tx, platform, proof).await?;
+    disconnected(&mut tx, platform, proof, &gone).await?;
+    tx.commit().await?;
+    platform.events.ring();
+    Ok(())
+}
+
 /// Ends updates of which devices have said nothing for half an hour.
 ///
 /// # Errors

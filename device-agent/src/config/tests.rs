@@ -1,0 +1,99 @@
+use std::path::Path;
+use std::time::Duration;
+
+use super::{ConfigError, PlatformKind, Settings, TlsVersions};
+
+const MINIMAL: &str = r#"
+[server]
+url = "wss://127.0.0.1:4001"
+ca = "ca.pem"
+[identity]
+identifier = "kiosk-0001"
+cert = "device.pem"
+key = "/keys/device.key"
+[firmware]
+disk = "disk.img"
+fw_env_config = "fw_env.config"
+public_keys = ["NpjkAsCCtnGM7+CqyHNlpdMXpf/HF4bGxY6LSsgmHh0="]
+task = "upgrade"
+[agent]
+state_dir = "state"
+platform = "virtual"
+"#;
+
+fn parse(text: &str) -> Result<Settings, ConfigError> {
+    Settings::parse(text, Path::new("/etc/muster/agent.toml"))
+}
+
+fn refusal(text: &str) -> String {
+    parse(text).unwrap_err().to_string()
+}
+
+#[test]
+fn minimal_file_gets_the_documented_defaults() {
+    let settings = parse(MINIMAL).unwrap();
+    assert_eq!(
+        settings.server.url.to_string(),
+        "wss://127.0.0.1:4001/socket/websocket?vsn=2.0.0"
+    );
+    assert_eq!(settings.server.tls, TlsVersions::Both);
+    assert_eq!(settings.server.ca, Path::new("/etc/muster/ca.pem"));
+    assert_eq!(settings.identity.key, Path::new("/keys/device.key"));
+    assert_eq!(settings.agent.platform, PlatformKind::Virtual);
+    assert_eq!(settings.agent.backoff.len(), 7);
+    assert_eq!(settings.agent.heartbeat, Duration::from_secs(30));
+    assert_eq!(settings.download.max_disconnects, 10);
+    assert_eq!(settings.download.idle_timeout, Duration::from_mins(1));
+    assert_eq!(settings.firmware.public_keys.len(), 1);
+}
+
+#[test]
+fn unknown_key_is_named() {
+    let text = refusal(&MINIMAL.replace("task =", "tsak ="));
+    assert!(
+        text.contains("/etc/muster/agent.toml") && text.contains("tsak"),
+        "{text}"
+    );
+}
+
+#[test]
+fn missing_key_is_named() {
+    let text = refusal(&MINIMAL.replace("state_dir = \"state\"", ""));
+    assert!(text.contains("state_dir"), "{text}");
+}
+
+#[test]
+fn impossible_values_are_refused_with_their_key() {
+    for (from, to, key) in [
+        ("wss://127.0.0.1:4001", "https://127.0.0.1", "server.url"),
+        ("platform = \"virtual\"", "platform = \"esp\"", "agent.platform"),
+        ("NpjkAsCC", "!!", "firmware.public_keys"),
+        ("ca = \"ca.pem\"", "ca = \"ca.pem\"\ntls = \"1.1\"", "server.tls"),
+        ("platform =", "backoff = []\nplatform =", "agent.backoff"),
+        ("platform =", "heartbeat = 0\nplatform =", "agent.heartbeat"),
+        (
+            "identifier = \"kiosk-0001\"",
+            "identifier = \"\"",
+            "identity.identifier",
+        ),
+    ] {
+        let text = refusal(&MINIMAL.replace(from, to));
+        assert!(text.contains(key), "{key}: {text}");
+    }
+}
+
+#[test]
+fn own_path_is_kept_and_durations_are_read() {
+    let text = MINIMAL
+        .replace("127.0.0.1:4001", "hub.example.com/device-socket/websocket")
+        .replace("platform =", "backoff = [\"100ms\", 2]\nplatform =");
+    let settings = parse(&text).unwrap();
+    assert_eq!(
+        settings.server.url.to_string(),
+        "wss://hub.example.com/device-socket/websocket?vsn=2.0.0"
+    );
+    assert_eq!(
+        settings.agent.backoff,
+        [Duration::from_millis(100), Duration::from_secs(2)]
+    );
+}

@@ -1,0 +1,114 @@
+//! From the configuration to a running agent: nothing else holds the state, the device boots, the state is resolved.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+
+use super::Sinks;
+use super::agent::{Agent, Parts};
+use crate::config::Settings;
+use crate::identity::Tls;
+use crate::platform::{self, Facts, Platform};
+use crate::policy::Policy;
+use crate::update::machine::{Machine, Running};
+use crate::update::resolve::{Booted, Outcome, resolve};
+use crate::update::state::{Persisted, Store};
+
+const LOCK_FILE: &str = "agent.lock";
+
+/// Starts; none where the first thing to do was a reboot that is under way.
+pub(super) async fn start(settings: Settings, policy: Arc<dyn Policy>, sinks: Sinks) -> anyhow::Result<Option<Agent>> {
+    // Certificates first: a mistake in them must not cost new firmware its only boot.
+    let tls = Tls::new(&settings)?;
+    let directory = &settings.agent.state_dir;
+    let store = Store::open(directory).with_context(|| format!("cannot make {}", directory.display()))?;
+    let lock = lock(&settings)?;
+    let platform = platform::start(&settings)?;
+    if platform.conduct().crashes {
+        tracing::warn!("firmware crashes");
+        platform.reboot().await?;
+        return Ok(None);
+    }
+    let facts = platform.facts()?;
+    let (persisted, outcome) = settle(&store, platform.as_ref(), &facts)?;
+    announce(&settings, &facts, outcome, &persisted);
+    if outcome == Outcome::RebootDue {
+        platform.reboot().await?;
+        return Ok(None);
+    }
+    let running = Running {
+        uuid: facts.uuid().to_owned(),
+        slot: facts.slot.clone(),
+        boot_id: platform.boot_id().to_owned(),
+        unvalidated: facts.unvalidated(),
+        has_keys: !settings.firmware.public_keys.is_empty(),
+    };
+    Ok(Some(Agent::new(Parts {
+        machine: Machine::new(persisted, running),
+        settings,
+        platform,
+        policy,
+        store,
+        tls,
+        facts,
+        sinks,
+        _lock: lock,
+    })))
+}
+
+/// Two agents on one disk would undo each other's work.
+fn lock(settings: &Settings) -> anyhow::Result<File> {
+    let path = settings.agent.state_dir.join(LOCK_FILE);
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .with_context(|| format!("cannot open {}", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => bail!(
+            "another muster-agent runs with the state directory {}",
+            settings.agent.state_dir.display()
+        ),
+        Err(TryLockError::Error(cause)) => Err(cause).with_context(|| format!("cannot lock {}", path.display())),
+    }
+}
+
+fn settle(store: &Store, platform: &dyn Platform, facts: &Facts) -> anyhow::Result<(Persisted, Outcome)> {
+    let before = store.load().context("cannot read the update state")?;
+    let booted = Booted {
+        uuid: facts.uuid().to_owned(),
+        validated: !facts.unvalidated(),
+        boot_id: platform.boot_id().to_owned(),
+        revert: platform.revert().cloned(),
+    };
+    let (after, outcome) = resolve(before.clone(), &booted);
+    if after != before {
+        store.save(&after).context("cannot write the update state")?;
+    }
+    Ok((after, outcome))
+}
+
+fn announce(settings: &Settings, facts: &Facts, outcome: Outcome, persisted: &Persisted) {
+    tracing::info!(
+        agent.version = env!("CARGO_PKG_VERSION"),
+        device.identifier = settings.identity.identifier,
+        firmware.slot = facts.slot,
+        firmware.uuid = facts.uuid(),
+        firmware.version = facts.version(),
+        firmware.validated = facts.validated,
+        "agent started"
+    );
+    tracing::info!(
+        update.outcome = ?outcome,
+        update.phase = persisted.phase.name(),
+        update.uuid = persisted.phase.uuid(),
+        update.pending = persisted.pending.is_some(),
+        "update state resolved"
+    );
+    if settings.firmware.public_keys.is_empty() {
+        tracing::warn!("no public keys configured, every update will be refused");
+    }
+}

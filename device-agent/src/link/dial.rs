@@ -1,0 +1,203 @@
+//! Opening the link: TCP, TLS with the device's certificate, the websocket upgrade.
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use http_body_util::Empty;
+use hyper::client::conn::http1;
+use hyper::header::{self, HeaderMap};
+use hyper::{Request, Response, StatusCode, Uri};
+use hyper_util::rt::TokioIo;
+use muster_link::limits::MESSAGE_MAX;
+use rustls::ClientConfig;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::handshake::client::generate_key;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+
+use crate::net::{self, Stream};
+use crate::{USER_AGENT, clock};
+
+/// The upgrade must be answered within this.
+const UPGRADE_TIMEOUT: Duration = Duration::from_secs(20);
+/// More redirects in a row than this are not followed.
+const REDIRECTS_MAX: u32 = 2;
+/// An idle link should cost little.
+const BUFFER_BYTES: usize = 4 * 1024;
+/// hyper's smallest.
+const UPGRADE_BUFFER_BYTES: usize = 8 * 1024;
+/// A clock that is further off than this is worth a warning: certificates and URLs expire by it.
+const SKEW_MAX: Duration = Duration::from_mins(1);
+
+/// An open link.
+pub(super) type Socket = WebSocketStream<Stream>;
+
+/// Why the link did not open.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum DialError {
+    /// No connection, or one that broke.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// The server speaks something else.
+    #[error("{0}")]
+    Http(#[from] hyper::Error),
+    /// The server answered too late.
+    #[error("the upgrade was not answered in time")]
+    TimedOut,
+    /// The server said no.
+    #[error("the server answered {status}{}", if reason.is_empty() { String::new() } else { format!(": {reason}") })]
+    Refused {
+        /// Its answer.
+        status: StatusCode,
+        /// Its reason, if it gave one.
+        reason: String,
+        /// How long it wants to be left alone.
+        retry_after: Option<Duration>,
+    },
+    /// The server's answer makes no sense.
+    #[error("{0}")]
+    Nonsense(&'static str),
+}
+
+impl DialError {
+    /// How long the server wants to be left alone.
+    pub(super) fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Refused { retry_after, .. } => *retry_after,
+            Self::Io(_) | Self::Http(_) | Self::TimedOut | Self::Nonsense(_) => None,
+        }
+    }
+}
+
+/// Dials, following redirects.
+pub(super) async fn dial(url: &Uri, tls: &Arc<ClientConfig>) -> Result<Socket, DialError> {
+    let mut url = url.clone();
+    for _ in 0..=REDIRECTS_MAX {
+        let stream = net::connect(&url, Arc::clone(tls)).await?;
+        let key = generate_key();
+        let response = tokio::time::timeout(UPGRADE_TIMEOUT, upgrade(stream, &url, &key))
+            .await
+            .map_err(|_| DialError::TimedOut)??;
+        note_skew(response.headers());
+        if response.status().is_redirection() {
+            let location = response
+                .headers()
+                .get(header::LOCATION)
+                .and_then(|value| value.to_str().ok());
+            url = location
+                .and_then(|location| net::url::resolve_upgrade(&url, location))
+                .ok_or(DialError::Nonsense(
+                    "the server redirects to nowhere that can be dialled",
+                ))?;
+            tracing::info!(server.url = %url, "link redirected");
+            continue;
+        }
+        return open(response, &key).await;
+    }
+    Err(DialError::Nonsense("the server redirects in circles"))
+}
+
+async fn upgrade(stream: Stream, url: &Uri, key: &str) -> Result<Response<hyper::body::Incoming>, DialError> {
+    let (mut sender, connection) = http1::Builder::new()
+        .max_buf_size(UPGRADE_BUFFER_BYTES)
+        .handshake(TokioIo::new(stream))
+        .await?;
+    tokio::spawn(connection.with_upgrades());
+    let path = url.path_and_query().map_or("/", |path| path.as_str());
+    let authority = url.authority().map_or("", |authority| authority.as_str());
+    let request = Request::get(path)
+        .header(header::HOST, authority)
+        .header(header::USER_AGENT, USER_AGENT)
+        .header(header::UPGRADE, "websocket")
+        .header(header::CONNECTION, "upgrade")
+        .header(header::SEC_WEBSOCKET_VERSION, "13")
+        .header(header::SEC_WEBSOCKET_KEY, key)
+        .body(Empty::<Bytes>::new())
+        .map_err(|_| DialError::Nonsense("the URL cannot be asked for"))?;
+    Ok(sender.send_request(request).await?)
+}
+
+async fn open(response: Response<hyper::body::Incoming>, key: &str) -> Result<Socket, DialError> {
+    let headers = response.headers();
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        let reason = headers
+            .get("nh-connection-error-reason")
+            .and_then(|value| value.to_str().ok());
+        return Err(DialError::Refused {
+            status: response.status(),
+            reason: reason.unwrap_or_default().to_owned(),
+            retry_after: retry_after(headers, clock::wall()),
+        });
+    }
+    let accepted = headers
+        .get(header::SEC_WEBSOCKET_ACCEPT)
+        .map(header::HeaderValue::as_bytes);
+    if accepted != Some(derive_accept_key(key.as_bytes()).as_bytes()) {
+        return Err(DialError::Nonsense("the server did not accept our websocket key"));
+    }
+    let upgraded = hyper::upgrade::on(response).await?;
+    let parts = upgraded
+        .downcast::<TokioIo<Stream>>()
+        .map_err(|_| DialError::Nonsense("the connection changed under the upgrade"))?;
+    let config = WebSocketConfig::default()
+        .read_buffer_size(BUFFER_BYTES)
+        .write_buffer_size(0)
+        .max_message_size(Some(MESSAGE_MAX))
+        .max_frame_size(Some(MESSAGE_MAX));
+    let socket = WebSocketStream::from_partially_read(
+        parts.io.into_inner(),
+        parts.read_buf.to_vec(),
+        Role::Client,
+        Some(config),
+    );
+    Ok(socket.await)
+}
+
+/// `Retry-After` in either of its forms.
+fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?;
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let at = httpdate::parse_http_date(text).ok()?;
+    Some(at.duration_since(now).unwrap_or_default())
+}
+
+fn note_skew(headers: &HeaderMap) {
+    let date = headers.get(header::DATE).and_then(|value| value.to_str().ok());
+    let Some(theirs) = date.and_then(|date| httpdate::parse_http_date(date).ok()) else {
+        return;
+    };
+    let ours = clock::wall();
+    let skew = theirs
+        .duration_since(ours)
+        .or_else(|_| ours.duration_since(theirs))
+        .unwrap_or_default();
+    if skew > SKEW_MAX {
+        tracing::warn!(
+            skew_ms = clock::millis(skew),
+            server.date = date,
+            "clock differs from the server's"
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_after_is_read_in_both_forms() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
+        let read = |text: &str| {
+            let headers = HeaderMap::from_iter([(header::RETRY_AFTER, text.parse().unwrap())]);
+            retry_after(&headers, now)
+        };
+        assert_eq!(read("120"), Some(Duration::from_mins(2)));
+        assert_eq!(read("Sun, 06 Nov 1994 08:50:07 GMT"), Some(Duration::from_secs(30)));
+        assert_eq!(read("Sun, 06 Nov 1994 08:00:00 GMT"), Some(Duration::ZERO));
+        assert_eq!(read("soon"), None);
+    }
+}

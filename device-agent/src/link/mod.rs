@@ -1,0 +1,280 @@
+//! The link to the server: dialled again for ever, one connection at a time.
+//!
+//! The link runs as a task. It tells [`Event`]s and takes [`Command`]s; what a connection says and when is decided in
+//! [`session`], without I/O.
+
+pub mod backoff;
+mod dial;
+pub mod session;
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::{SinkExt, StreamExt};
+use hyper::Uri;
+use muster_link::{FromDevice, Join, StatusUpdate, ToDevice};
+use rustls::ClientConfig;
+use tokio::sync::{mpsc, oneshot};
+use tokio_tungstenite::tungstenite::Message;
+
+use self::backoff::Backoff;
+use self::dial::Socket;
+use self::session::{Effect, Session};
+
+/// Commands that wait for the link; a full queue drops progress, never memory.
+const COMMANDS_MAX: usize = 64;
+/// A peer that does not take a frame for this long is gone.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// A goodbye is not worth more.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// What the link tells.
+#[derive(Debug, PartialEq)]
+pub enum Event {
+    /// It is open; answer with [`Command::Join`].
+    NeedJoin,
+    /// The server has us.
+    Joined,
+    /// The connection is gone.
+    Lost,
+    /// The server says this.
+    Push(ToDevice),
+    /// The status of [`Command::Deliver`] was written.
+    Delivered,
+}
+
+/// What the link is told.
+#[derive(Debug)]
+pub enum Command {
+    /// Join with this.
+    Join(Box<Join>),
+    /// Say this, if joined.
+    Send(FromDevice),
+    /// Say this, if joined, and tell.
+    Deliver(StatusUpdate),
+    /// Join anew on the connection that stands.
+    Rejoin,
+    /// Say goodbye and end; answered when done.
+    Close(oneshot::Sender<()>),
+}
+
+/// Where and how to dial.
+#[derive(Debug, Clone)]
+pub struct LinkSettings {
+    /// The server's URL.
+    pub url: Uri,
+    /// TLS with the device's certificate.
+    pub tls: Arc<ClientConfig>,
+    /// Base delays between attempts.
+    pub backoff: Vec<Duration>,
+    /// How often a heartbeat is sent.
+    pub heartbeat: Duration,
+}
+
+/// A handle to the link's task.
+#[derive(Debug)]
+pub struct Link {
+    commands: mpsc::Sender<Command>,
+}
+
+impl Link {
+    /// Starts the task.
+    pub fn start(settings: LinkSettings, events: mpsc::Sender<Event>) -> Self {
+        let (sender, commands) = mpsc::channel(COMMANDS_MAX);
+        let task = Task {
+            settings,
+            events,
+            commands,
+        };
+        tokio::spawn(task.run());
+        Self { commands: sender }
+    }
+
+    /// Tells the link something; what does not fit its queue is dropped.
+    pub fn tell(&self, command: Command) {
+        if self.commands.try_send(command).is_err() {
+            tracing::warn!("link is too busy, message dropped");
+        }
+    }
+
+    /// Says goodbye, if there is a connection.
+    pub async fn close(&self) {
+        let (done, wait) = oneshot::channel();
+        if self.commands.try_send(Command::Close(done)).is_ok() {
+            // Either the goodbye was said or its time is up.
+            let _ = tokio::time::timeout(CLOSE_TIMEOUT * 2, wait).await;
+        }
+    }
+}
+
+struct Task {
+    settings: LinkSettings,
+    events: mpsc::Sender<Event>,
+    commands: mpsc::Receiver<Command>,
+}
+
+impl Task {
+    async fn run(mut self) {
+        let mut backoff = Backoff::new(self.settings.backoff.clone());
+        loop {
+            let mut retry_after = None;
+            match self.dial().await {
+                ControlFlow::Break(()) => return,
+                ControlFlow::Continue(Ok(socket)) => {
+                    backoff.reset();
+                    tracing::info!(server.url = %self.settings.url, "link open");
+                    if self.serve(Box::new(socket)).await.is_break() {
+                        return;
+                    }
+                }
+                ControlFlow::Continue(Err(cause)) => {
+                    retry_after = cause.retry_after();
+                    tracing::warn!(server.url = %self.settings.url, error = %cause, "link not opened");
+                }
+            }
+            let delay = backoff.next(backoff::chance(), retry_after);
+            tracing::debug!(delay_ms = crate::clock::millis(delay), "link will be dialled again");
+            if self.pause(delay).await.is_break() {
+                return;
+            }
+        }
+    }
+
+    async fn dial(&mut self) -> ControlFlow<(), Result<Socket, dial::DialError>> {
+        let (url, tls) = (self.settings.url.clone(), Arc::clone(&self.settings.tls));
+        let mut dialling = Box::pin(dial::dial(&url, &tls));
+        loop {
+            tokio::select! {
+                result = &mut dialling => return ControlFlow::Continue(result),
+                command = self.commands.recv() => drop_unless_close(command)?,
+            }
+        }
+    }
+
+    async fn pause(&mut self, delay: Duration) -> ControlFlow<()> {
+        let sleep = tokio::time::sleep(delay);
+        tokio::pin!(sleep);
+        loop {
+            tokio::select! {
+                () = &mut sleep => return ControlFlow::Continue(()),
+                command = self.commands.recv() => drop_unless_close(command)?,
+            }
+        }
+    }
+
+    async fn tell(&self, event: Event) -> ControlFlow<()> {
+        match self.events.send(event).await {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(_) => ControlFlow::Break(()),
+        }
+    }
+
+    /// Keeps one connection; breaks when the agent ends.
+    async fn serve(&mut self, mut socket: Box<Socket>) -> ControlFlow<()> {
+        let (mut session, first) = Session::open(self.settings.heartbeat, Instant::now());
+        let mut reason = self.perform(&mut socket, Some(first)).await?;
+        while reason.is_none() {
+            let due = session.due().into();
+            reason = tokio::select! {
+                message = socket.next() => match message {
+                    Some(Ok(Message::Text(text))) => {
+                        let effect = session.text(&text, Instant::now());
+                        self.perform(&mut socket, effect).await?
+                    }
+                    Some(Ok(Message::Close(frame))) => Some(closed(frame.as_ref())),
+                    Some(Ok(_)) => None,
+                    Some(Err(cause)) => Some(cause.to_string()),
+                    None => Some("the server hung up".to_owned()),
+                },
+                command = self.commands.recv() => self.command(&mut session, &mut socket, command).await?,
+                () = tokio::time::sleep_until(due) => {
+                    let effects = session.tick(Instant::now());
+                    self.perform(&mut socket, effects).await?
+                }
+            };
+        }
+        tracing::info!(reason = reason.unwrap_or_default(), "link lost");
+        self.tell(Event::Lost).await
+    }
+
+    async fn command(
+        &mut self,
+        session: &mut Session,
+        socket: &mut Socket,
+        command: Option<Command>,
+    ) -> ControlFlow<(), Option<String>> {
+        match command {
+            None => ControlFlow::Break(()),
+            Some(Command::Join(join)) => self.perform(socket, session.join(*join)).await,
+            Some(Command::Send(message)) => self.perform(socket, session.send(&message)).await,
+            Some(Command::Rejoin) => self.perform(socket, Some(Effect::NeedJoin)).await,
+            Some(Command::Deliver(status)) => {
+                let Some(write) = session.send(&FromDevice::Status(status)) else {
+                    return ControlFlow::Continue(None);
+                };
+                let failed = self.perform(socket, Some(write)).await?;
+                if failed.is_none() {
+                    self.tell(Event::Delivered).await?;
+                }
+                ControlFlow::Continue(failed)
+            }
+            Some(Command::Close(done)) => {
+                // A server that does not answer the goodbye is left anyway.
+                let _ = tokio::time::timeout(CLOSE_TIMEOUT, socket.close(None)).await;
+                let _ = done.send(());
+                ControlFlow::Break(())
+            }
+        }
+    }
+
+    /// Does what the session wants; returns why the connection is over, if it is.
+    async fn perform(
+        &self,
+        socket: &mut Socket,
+        effects: impl IntoIterator<Item = Effect>,
+    ) -> ControlFlow<(), Option<String>> {
+        for effect in effects {
+            match effect {
+                Effect::Write(text) => {
+                    if let Some(reason) = write(socket, text).await {
+                        return ControlFlow::Continue(Some(reason));
+                    }
+                }
+                Effect::NeedJoin => self.tell(Event::NeedJoin).await?,
+                Effect::Joined => self.tell(Event::Joined).await?,
+                Effect::Push(message) => self.tell(Event::Push(message)).await?,
+                Effect::Refused(reason) => tracing::warn!(reason, "join refused"),
+                Effect::Dead => return ControlFlow::Continue(Some("a heartbeat was not answered".to_owned())),
+            }
+        }
+        ControlFlow::Continue(None)
+    }
+}
+
+async fn write(socket: &mut Socket, text: String) -> Option<String> {
+    match tokio::time::timeout(WRITE_TIMEOUT, socket.send(Message::text(text))).await {
+        Ok(Ok(())) => None,
+        Ok(Err(cause)) => Some(cause.to_string()),
+        Err(_) => Some("the server takes nothing any more".to_owned()),
+    }
+}
+
+fn closed(frame: Option<&tokio_tungstenite::tungstenite::protocol::CloseFrame>) -> String {
+    frame.map_or_else(
+        || "the server closed the connection".to_owned(),
+        |frame| format!("the server closed the connection: {} {}", frame.code, frame.reason),
+    )
+}
+
+/// Without a connection nothing can be said.
+fn drop_unless_close(command: Option<Command>) -> ControlFlow<()> {
+    match command {
+        None => ControlFlow::Break(()),
+        Some(Command::Close(done)) => {
+            let _ = done.send(());
+            ControlFlow::Break(())
+        }
+        Some(Command::Join(_) | Command::Send(_) | Command::Deliver(_) | Command::Rejoin) => ControlFlow::Continue(()),
+    }
+}

@@ -1,0 +1,91 @@
+//! Connections: TCP, TLS where the URL says so, and one HTTP/1.1 request at a time.
+
+pub mod url;
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use hyper::Uri;
+use rustls::ClientConfig;
+use rustls_pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+/// TCP and TLS together may take this long.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// A connection, encrypted or not.
+#[derive(Debug)]
+pub enum Stream {
+    /// For `http` URLs.
+    Plain(TcpStream),
+    /// For `https` and `wss` URLs.
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// Connects to the host of a URL.
+///
+/// # Errors
+/// When the host cannot be reached in time or does not prove who it is.
+pub async fn connect(url: &Uri, tls: Arc<ClientConfig>) -> io::Result<Stream> {
+    tokio::time::timeout(CONNECT_TIMEOUT, dial(url, tls))
+        .await
+        .unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "the connection takes too long")))
+}
+
+async fn dial(url: &Uri, tls: Arc<ClientConfig>) -> io::Result<Stream> {
+    let invalid = |reason: &str| io::Error::new(io::ErrorKind::InvalidInput, reason.to_owned());
+    let host = url.host().ok_or_else(|| invalid("the URL names no host"))?;
+    let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+    let encrypted = match url.scheme_str() {
+        Some("https" | "wss") => true,
+        Some("http") => false,
+        _ => return Err(invalid("the URL is neither https nor http")),
+    };
+    let port = url.port_u16().unwrap_or(if encrypted { 443 } else { 80 });
+    let tcp = TcpStream::connect((host.as_str(), port)).await?;
+    tcp.set_nodelay(true)?;
+    if !encrypted {
+        return Ok(Stream::Plain(tcp));
+    }
+    let name = ServerName::try_from(host).map_err(|_| invalid("the URL's host is no name"))?;
+    let stream = TlsConnector::from(tls).connect(name, tcp).await?;
+    Ok(Stream::Tls(Box::new(stream)))
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
+            Self::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}
