@@ -76,9 +76,7 @@ impl App {
         urls: Urls,
         metrics_token: Option<Secret>,
     ) -> anyhow::Result<(Self, Work)> {
-        let mut tx = platform.db.begin().await?;
-        let firmware_urls = FirmwareUrls::open(&mut tx, &platform, &urls.firmware.to_string()).await?;
-        tx.commit().await?;
+        let firmware_urls = FirmwareUrls::open(&platform, &urls.firmware.to_string()).await?;
         let (scheduler, wakes) = Scheduler::new();
         let (links, tasks) = Links::new(platform.clone(), firmware_urls.clone(), scheduler);
         let app = Self {

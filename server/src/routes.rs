@@ -1,7 +1,7 @@
 //! Every URL of the product, on one page.
 
 use actix_web::middleware::{Compress, from_fn};
-use actix_web::web::{self, ServiceConfig, delete, get, patch, post, put};
+use actix_web::web::{self, ServiceConfig, delete, get, head, patch, post, put};
 
 use crate::links::listener;
 use crate::web::{Error, assets, csrf, page, status};
@@ -10,6 +10,7 @@ use crate::{accounts, ca, deployments, devices, firmware, keys, products};
 /// What the web listener answers: pages, the REST API, firmware, status.
 pub fn web(routes: &mut ServiceConfig) {
     routes
+        .configure(firmware_files)
         .configure(status::routes)
         .service(web::scope("/api").configure(api).default_service(web::to(nothing)))
         .service(
@@ -34,7 +35,15 @@ pub fn devices(routes: &mut ServiceConfig) {
     routes
         .route("/socket/websocket", get().to(listener::connect))
         .route("/device-socket/websocket", get().to(listener::connect))
-        .configure(status::alive_routes);
+        .configure(status::alive_routes)
+        .configure(firmware_files);
+}
+
+/// Archives by signed links, on both listeners.
+fn firmware_files(routes: &mut ServiceConfig) {
+    routes
+        .route("/firmware/{org}/{file}", get().to(firmware::download::file))
+        .route("/firmware/{org}/{file}", head().to(firmware::download::file));
 }
 
 /// The REST API, below `/api`.
@@ -57,7 +66,13 @@ fn api(routes: &mut ServiceConfig) {
         .route("/orgs/{org}/keys", get().to(keys::api::index))
         .route("/orgs/{org}/keys", post().to(keys::api::create))
         .route("/orgs/{org}/keys/{key}", get().to(keys::api::show))
-        .route("/orgs/{org}/keys/{key}", delete().to(keys::api::delete));
+        .route("/orgs/{org}/keys/{key}", delete().to(keys::api::delete))
+        // firmware
+        .route("/orgs/{org}/products/{product}/firmwares", get().to(firmware::api::index))
+        .route("/orgs/{org}/products/{product}/firmwares", post().to(firmware::api::create))
+        .route("/orgs/{org}/products/{product}/firmwares/{uuid}", get().to(firmware::api::show))
+        .route("/orgs/{org}/products/{product}/firmwares/{uuid}", delete().to(firmware::api::delete))
+        .route("/orgs/{org}/products/{product}/firmwares/{uuid}/download", get().to(firmware::api::download));
 }
 
 /// The dashboard. A form's page and what it sends to have the same URL wherever they can.

@@ -44,12 +44,18 @@ pub async fn new(request: HttpRequest, next: web::Query<Next>) -> Result<HttpRes
 }
 
 /// Who someone says they are.
-#[derive(Debug, serde::Deserialize)]
+#[derive(serde::Deserialize)]
 pub struct SignIn {
     email: String,
-    password: Zeroizing<String>,
+    password: String,
     #[serde(flatten)]
     next: Next,
+}
+
+impl std::fmt::Debug for SignIn {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("SignIn").finish_non_exhaustive()
+    }
 }
 
 /// Signs a person in.
@@ -61,7 +67,7 @@ pub async fn create(
     let agent = request.headers().get(header::USER_AGENT);
     let attempt = Attempt {
         email: &form.email,
-        password: form.password,
+        password: Zeroizing::new(form.password),
         address: extract::address(&request),
         note: agent.and_then(|agent| agent.to_str().ok()).unwrap_or_default(),
         context: TokenContext::Session,
@@ -70,7 +76,9 @@ pub async fn create(
         Ok(Some(person)) => {
             let cookie = session::keep(person.secret.text(), SESSION_LIFETIME, app.urls.public.is_https());
             let mut answer = page::see_other(form.next.path());
-            answer.add_cookie(&cookie).map_err(|error| Error::Internal(error.into()))?;
+            answer
+                .add_cookie(&cookie)
+                .map_err(|error| Error::Internal(error.into()))?;
             return Ok(answer);
         }
         Ok(None) => "Email and password do not belong together. Check both and try again.".to_owned(),
@@ -97,7 +105,9 @@ pub async fn delete(request: HttpRequest, app: web::Data<App>, _: Form<Nothing>)
     }
     let mut answer = page::see_other("/sign-in");
     let cookie = session::forget(app.urls.public.is_https());
-    answer.add_cookie(&cookie).map_err(|error| Error::Internal(error.into()))?;
+    answer
+        .add_cookie(&cookie)
+        .map_err(|error| Error::Internal(error.into()))?;
     Ok(answer)
 }
 
@@ -114,7 +124,9 @@ pub async fn theme(app: web::Data<App>, Form(form): Form<Theme>) -> Result<HttpR
     let mut answer = page::see_other(form.next.path());
     if matches!(form.theme.as_str(), "dark" | "light" | "system") {
         let cookie = session::keep_theme(&form.theme, app.urls.public.is_https());
-        answer.add_cookie(&cookie).map_err(|error| Error::Internal(error.into()))?;
+        answer
+            .add_cookie(&cookie)
+            .map_err(|error| Error::Internal(error.into()))?;
     }
     Ok(answer)
 }
@@ -126,11 +138,7 @@ pub struct After {
 }
 
 /// The live stream of the session's person: news of their orgs.
-pub async fn live(
-    request: HttpRequest,
-    app: web::Data<App>,
-    query: web::Query<After>,
-) -> Result<HttpResponse, Error> {
+pub async fn live(request: HttpRequest, app: web::Data<App>, query: web::Query<After>) -> Result<HttpResponse, Error> {
     let Some(secret) = session::secret(&request) else {
         return Ok(stream::ended());
     };
@@ -151,7 +159,11 @@ async fn heard(platform: Platform, secret: String) -> Result<Heard, Error> {
         return Ok(None);
     };
     let mut conn = platform.db.acquire().await?;
-    let orgs: HashSet<_> = service::orgs(&mut conn, &viewer).await?.iter().map(|org| org.id().0).collect();
+    let orgs: HashSet<_> = service::orgs(&mut conn, &viewer)
+        .await?
+        .iter()
+        .map(|org| org.id().0)
+        .collect();
     Ok(Some(orgs))
 }
 

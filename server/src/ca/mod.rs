@@ -8,7 +8,7 @@ pub mod model;
 pub mod pages;
 pub mod service;
 mod store;
-pub mod x509;
 mod views;
+pub mod x509;
 
 pub use model::{Ca, CaId, Jitp};

@@ -119,9 +119,11 @@ pub async fn delete(
         let wrong = wrong(Error::invalid("confirm", "is not the serial number of this CA"))?;
         return page::invalid(&asking(&request, &org, ca, wrong));
     }
-    service::remove(&app.platform, &org, &ca).await.map_err(|error| match error {
-        RemoveError::Forbidden(error) => Error::Forbidden(error.to_string()),
-        RemoveError::Database(error) => error.into(),
-    })?;
+    service::remove(&app.platform, &org, &ca)
+        .await
+        .map_err(|error| match error {
+            RemoveError::Forbidden(error) => Error::Forbidden(error.to_string()),
+            RemoveError::Database(error) => error.into(),
+        })?;
     Ok(page::see_other(&authorities_url(&org)))
 }

@@ -24,7 +24,8 @@ pub(super) struct IndexPage {
 
 impl IndexPage {
     fn delete_url(&self, ca: &Ca) -> String {
-        self.frame.org_url(&format!("/settings/authorities/{}/delete", ca.serial))
+        self.frame
+            .org_url(&format!("/settings/authorities/{}/delete", ca.serial))
     }
 
     /// What makes the proof of possession.

@@ -10,8 +10,8 @@ pub mod requirement;
 pub mod scheduler;
 pub mod service;
 mod store;
-pub mod why;
 mod views;
+pub mod why;
 
 pub use model::{Group, GroupId, Outcome, Status, UpdateId};
 pub use scheduler::Scheduler;

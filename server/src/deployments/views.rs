@@ -80,7 +80,10 @@ impl Row {
     }
 
     fn failed(&self) -> i64 {
-        self.parts.iter().find(|part| part.word == "failed").map_or(0, |part| part.count)
+        self.parts
+            .iter()
+            .find(|part| part.word == "failed")
+            .map_or(0, |part| part.count)
     }
 
     fn going(&self) -> i64 {
@@ -122,11 +125,18 @@ impl ShowPage<'_> {
     }
 
     fn count(&self, word: &str) -> i64 {
-        self.parts.iter().filter(|part| part.word == word).map(|part| part.count).sum()
+        self.parts
+            .iter()
+            .filter(|part| part.word == word)
+            .map(|part| part.count)
+            .sum()
     }
 
     fn going(&self) -> i64 {
-        ["rebooting", "applying", "downloading", "told"].iter().map(|word| self.count(word)).sum()
+        ["rebooting", "applying", "downloading", "told"]
+            .iter()
+            .map(|word| self.count(word))
+            .sum()
     }
 
     /// One sentence of where it stands.
@@ -136,7 +146,11 @@ impl ShowPage<'_> {
         if all == 0 {
             return "No device belongs to it: none matches its tags, version, platform and architecture.".to_owned();
         }
-        let mut text = format!("{} of {} run {version}", words::number(done), words::count(all, "device", "devices"));
+        let mut text = format!(
+            "{} of {} run {version}",
+            words::number(done),
+            words::count(all, "device", "devices")
+        );
         for (count, what) in [
             (self.going(), "updating"),
             (self.count("failed"), "failed"),

@@ -38,7 +38,9 @@ pub fn why(device: &Device, group: Option<&Group>, in_flight: Option<Status>, sl
     }
     let target = &group.firmware_version;
     if !device.updates_enabled {
-        return Why::Held(format!("Updates are switched off for this device; {target} waits for it."));
+        return Why::Held(format!(
+            "Updates are switched off for this device; {target} waits for it."
+        ));
     }
     if !group.is_on {
         return Why::Held(format!("The deployment {} is paused; {target} waits.", group.name));
@@ -157,9 +159,11 @@ mod tests {
 
     fn says(device: &Device, group: Option<&Group>, slots: i64) -> String {
         match why(device, group, None, slots, NOW) {
-            Why::UpToDate(text) | Why::Updating(text) | Why::Waits(text) | Why::WaitsUntil(text, _) | Why::Held(text) => {
-                text
-            }
+            Why::UpToDate(text)
+            | Why::Updating(text)
+            | Why::Waits(text)
+            | Why::WaitsUntil(text, _)
+            | Why::Held(text) => text,
         }
     }
 

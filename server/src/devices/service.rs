@@ -1,6 +1,6 @@
 //! Use cases of devices: what operators do with them, and what links write of them.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use serde_json::json;
 use sqlx::PgConnection;
@@ -8,8 +8,8 @@ use uuid::Uuid;
 
 use super::identity::Peer;
 use super::model::{
-    Device, DeviceCertificate, DeviceId, Filter, Identifier, LinkId, Page, PageKey, RefusedDevice, Sort, Tag, Validation,
-    Window,
+    Device, DeviceCertificate, DeviceId, Filter, Identifier, LinkId, Page, PageKey, RefusedDevice, Sort, Tag,
+    Validation, Window,
 };
 pub use super::store::Change;
 use super::store::{self, NewCertificate, NewDevice, sweep};
@@ -351,6 +351,14 @@ pub async fn by_ids(conn: &mut PgConnection, product: &Product, ids: &[Uuid]) ->
 /// When the database fails.
 pub async fn count(conn: &mut PgConnection, product: &Product, filter: &Filter) -> sqlx::Result<i64> {
     store::count(conn, product, filter).await
+}
+
+/// How many devices of the product run each firmware, by its fwup UUID.
+///
+/// # Errors
+/// When the database fails.
+pub async fn running(conn: &mut PgConnection, product: &Product) -> sqlx::Result<HashMap<Uuid, i64>> {
+    store::running(conn, product).await
 }
 
 /// How many devices each product of the org has, and how many of them are connected. Products without devices are left out.

@@ -187,7 +187,11 @@ impl IndexPage<'_> {
         let text = &self.listing.q;
         let part = |range: Option<&str>| range.unwrap_or_default().to_owned();
         let end = wrong.at + wrong.len;
-        (part(text.get(..wrong.at)), part(text.get(wrong.at..end)), part(text.get(end..)))
+        (
+            part(text.get(..wrong.at)),
+            part(text.get(wrong.at..end)),
+            part(text.get(end..)),
+        )
     }
 
     fn create_command(&self) -> String {
@@ -240,19 +244,19 @@ pub(super) fn steps(device: &Device, latest: Option<&UpdateEntry>) -> Vec<Step> 
         .enumerate()
         .map(|(index, word)| match index.cmp(&at) {
             std::cmp::Ordering::Less => step("done", "ok", "done", word, None),
-            std::cmp::Ordering::Equal => step("now", "busy", "busy", word, latest.percent.filter(|_| index == 1 || index == 2)),
+            std::cmp::Ordering::Equal => step(
+                "now",
+                "busy",
+                "busy",
+                word,
+                latest.percent.filter(|_| index == 1 || index == 2),
+            ),
             std::cmp::Ordering::Greater => step("", "idle", "offline", word, None),
         })
         .collect()
 }
 
-fn step(
-    class: &'static str,
-    tone: &'static str,
-    icon: &'static str,
-    word: &'static str,
-    percent: Option<i16>,
-) -> Step {
+fn step(class: &'static str, tone: &'static str, icon: &'static str, word: &'static str, percent: Option<i16>) -> Step {
     Step {
         class,
         sign: sign(tone, icon, word),
@@ -320,7 +324,12 @@ impl ShowPage<'_> {
     }
 
     fn fingerprint(&self, certificate: &DeviceCertificate) -> String {
-        let bytes: Vec<String> = certificate.fingerprint.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        let bytes: Vec<String> = certificate
+            .fingerprint
+            .iter()
+            .take(8)
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
         format!("{}…", bytes.join(":"))
     }
 
@@ -332,7 +341,9 @@ impl ShowPage<'_> {
     fn act(&self, entry: &Entry) -> String {
         let words = entry.action.rsplit('.').next().unwrap_or_default().replace('_', " ");
         let mut letters = words.chars();
-        letters.next().map_or_else(String::new, |first| first.to_uppercase().to_string() + letters.as_str())
+        letters
+            .next()
+            .map_or_else(String::new, |first| first.to_uppercase().to_string() + letters.as_str())
     }
 
     fn reason(&self, refused: &RefusedDevice) -> &'static str {

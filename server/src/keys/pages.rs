@@ -61,7 +61,9 @@ fn refusal(error: SigningKeyError) -> Error {
         SigningKeyError::Database(error) => error.into(),
         SigningKeyError::Forbidden(error) => Error::Forbidden(error.to_string()),
         SigningKeyError::Unknown => Error::NotFound,
-        SigningKeyError::InUse => Error::Conflict("Firmware is signed with this key. Delete that firmware first.".to_owned()),
+        SigningKeyError::InUse => {
+            Error::Conflict("Firmware is signed with this key. Delete that firmware first.".to_owned())
+        }
         SigningKeyError::Name | SigningKeyError::NameTaken => Error::invalid("name", error.to_string()),
         SigningKeyError::Key(_) | SigningKeyError::KeyTaken | SigningKeyError::Scheme => {
             Error::invalid("key", error.to_string())

@@ -20,7 +20,8 @@ pub(super) struct IndexPage {
 
 impl IndexPage {
     fn delete_url(&self, key: &SigningKey) -> String {
-        self.frame.org_url(&format!("/settings/keys{}/delete", path(&[&key.name])))
+        self.frame
+            .org_url(&format!("/settings/keys{}/delete", path(&[&key.name])))
     }
 }
 

@@ -18,7 +18,7 @@ use crate::deployments::{Outcome, Scheduler, Status, service as deployments};
 use crate::devices::model::LinkId;
 use crate::devices::service::{self as devices, JoinRecord};
 use crate::devices::{DeviceId, Peer};
-use crate::firmware::FirmwareUrls;
+use crate::firmware::{FirmwareId, FirmwareUrls, Holder, LINK_LIFETIME};
 use crate::keys::service as keys;
 use crate::platform::Platform;
 use crate::platform::sweep::Sweep;
@@ -334,7 +334,12 @@ fn or_unsaid(reason: String) -> String {
 
 /// The message that tells a device of its update, with a fresh URL.
 pub(super) fn update_message(urls: &FirmwareUrls, told: &Told, now: OffsetDateTime) -> ToDevice {
-    let url = urls.sign(told.org.0, told.firmware_id, told.device.0, now);
+    let url = urls.sign(
+        told.org,
+        FirmwareId(told.firmware_id),
+        Holder::Device(told.device.0),
+        now + LINK_LIFETIME,
+    );
     let checksum: String = told.sha256.iter().map(|byte| format!("{byte:02X}")).collect();
     ToDevice::Update(Box::new(Update {
         update_available: true,

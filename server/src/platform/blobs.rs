@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::TryStreamExt as _;
 use object_store::path::Path;
 use object_store::{MultipartUpload, ObjectStore, ObjectStoreExt as _, PutPayload};
 
@@ -21,6 +22,13 @@ pub struct Blobs {
 #[derive(Debug, thiserror::Error)]
 #[error("the object store failed: {0}")]
 pub struct BlobError(#[from] object_store::Error);
+
+impl BlobError {
+    /// Whether there is no such blob.
+    pub fn is_not_found(&self) -> bool {
+        matches!(self.0, object_store::Error::NotFound { .. })
+    }
+}
 
 /// The name of a blob, as a row stores it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,8 +68,9 @@ impl Blobs {
     pub async fn write(&self, name: &BlobName) -> Result<Writer, BlobError> {
         let upload = self.store.put_multipart(&name.path()).await?;
         Ok(Writer {
-            upload,
-            buffer: Vec::new(),
+            upload: Some(upload),
+            pending: Vec::new(),
+            pending_len: 0,
         })
     }
 
@@ -84,14 +93,24 @@ impl Blobs {
         }
     }
 
-    /// Names of all blobs; for tests and for the sweep of orphans.
+    /// Names of all blobs.
     ///
     /// # Errors
     /// When the store fails.
     pub async fn list(&self) -> Result<Vec<BlobName>, BlobError> {
-        use futures_util::TryStreamExt as _;
-        let names = self.store.list(None).map_ok(|meta| BlobName(meta.location.to_string()));
-        Ok(names.try_collect().await?)
+        self.list_written_before(i64::MAX).await
+    }
+
+    /// Names of the blobs that were written before this second of the Unix time.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn list_written_before(&self, seconds: i64) -> Result<Vec<BlobName>, BlobError> {
+        let blobs = self.store.list(None).try_filter_map(|meta| async move {
+            let old = meta.last_modified.timestamp() < seconds;
+            Ok(old.then(|| BlobName(meta.location.to_string())))
+        });
+        Ok(blobs.try_collect().await?)
     }
 
     /// Whether the store answers.
@@ -106,23 +125,24 @@ impl Blobs {
     }
 }
 
-/// A blob that is being written, in parts of bounded size.
+/// A blob that is being written, in parts of bounded size. Dropped before its end, it leaves nothing behind.
 #[derive(Debug)]
 pub struct Writer {
-    upload: Box<dyn MultipartUpload>,
-    buffer: Vec<u8>,
+    upload: Option<Box<dyn MultipartUpload>>,
+    pending: Vec<Bytes>,
+    pending_len: usize,
 }
 
 impl Writer {
     /// Appends bytes.
     ///
     /// # Errors
-    /// When the store fails.
-    pub async fn write(&mut self, bytes: &[u8]) -> Result<(), BlobError> {
-        self.buffer.extend_from_slice(bytes);
-        if self.buffer.len() >= PART_BYTES {
-            let part = std::mem::replace(&mut self.buffer, Vec::with_capacity(PART_BYTES));
-            self.upload.put_part(PutPayload::from(part)).await?;
+    /// When the store fails; the blob will not exist.
+    pub async fn write(&mut self, bytes: Bytes) -> Result<(), BlobError> {
+        self.pending_len += bytes.len();
+        self.pending.push(bytes);
+        if self.pending_len >= PART_BYTES {
+            self.put_part().await?;
         }
         Ok(())
     }
@@ -130,18 +150,45 @@ impl Writer {
     /// Makes the blob exist.
     ///
     /// # Errors
-    /// When the store fails.
+    /// When the store fails; the blob does not exist.
     pub async fn finish(mut self) -> Result<(), BlobError> {
-        let part = std::mem::take(&mut self.buffer);
-        self.upload.put_part(PutPayload::from(part)).await?;
-        self.upload.complete().await?;
+        self.put_part().await?;
+        let upload = self.upload.as_mut().ok_or(object_store::Error::NotImplemented {
+            operation: "to finish twice".to_owned(),
+            implementer: "Writer".to_owned(),
+        })?;
+        upload.complete().await?;
+        self.upload = None;
         Ok(())
     }
 
     /// Gives up; nothing is left behind.
     pub async fn abort(mut self) {
-        if let Err(error) = self.upload.abort().await {
-            tracing::warn!(%error, "an unfinished blob could not be removed");
+        if let Some(upload) = self.upload.take() {
+            abandon(upload).await;
         }
+    }
+
+    async fn put_part(&mut self) -> Result<(), BlobError> {
+        self.pending_len = 0;
+        let part = PutPayload::from_iter(self.pending.drain(..));
+        if let Some(upload) = &mut self.upload {
+            upload.put_part(part).await?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        if let (Some(upload), Ok(runtime)) = (self.upload.take(), tokio::runtime::Handle::try_current()) {
+            runtime.spawn(abandon(upload));
+        }
+    }
+}
+
+async fn abandon(mut upload: Box<dyn MultipartUpload>) {
+    if let Err(error) = upload.abort().await {
+        tracing::warn!(%error, "an unfinished blob could not be removed");
     }
 }

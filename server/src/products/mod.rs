@@ -8,9 +8,9 @@ pub mod model;
 pub mod pages;
 pub mod service;
 mod store;
-pub mod views;
 #[cfg(test)]
 mod tests;
+pub mod views;
 
 pub use model::{Changes, Product, ProductId};
 pub use service::{access, lock};

@@ -22,8 +22,17 @@ async fn home(request: &HttpRequest, app: &App, viewer: &Viewer) -> Result<Index
     for org in accounts::service::orgs(&mut conn, viewer).await? {
         let figures = devices::census(&mut conn, &org).await?;
         let card = |product: super::Product| {
-            let (_, devices, online) = figures.iter().find(|(id, ..)| *id == product.id()).copied().unwrap_or((product.id(), 0, 0));
-            Card { product, devices, online }
+            let (_, devices, online) =
+                figures
+                    .iter()
+                    .find(|(id, ..)| *id == product.id())
+                    .copied()
+                    .unwrap_or((product.id(), 0, 0));
+            Card {
+                product,
+                devices,
+                online,
+            }
         };
         shelves.push(Shelf {
             products: service::list(&mut conn, &org).await?.into_iter().map(card).collect(),
@@ -64,7 +73,12 @@ pub async fn create(
     let org = accounts::access(&mut conn, &viewer, &form.org).await?.or_404()?;
     drop(conn);
     match service::create(&app.platform, &org, form.name.trim()).await {
-        Ok(product) => Ok(page::see_other(&page::path(&["org", org.name(), product.name(), "devices"]))),
+        Ok(product) => Ok(page::see_other(&page::path(&[
+            "org",
+            org.name(),
+            product.name(),
+            "devices",
+        ]))),
         Err(error) => {
             let wrong = wrong(refusal(error))?;
             page::invalid(&IndexPage {

@@ -71,10 +71,10 @@ impl Wrong {
     }
 
     /// What belongs to none of the form's own `fields`.
-    pub fn beside(&self, fields: &[&str]) -> Vec<String> {
+    pub fn beside(&self, fields: impl AsRef<[&'static str]>) -> Vec<String> {
         self.0
             .iter()
-            .filter(|(field, _)| !fields.contains(field))
+            .filter(|(field, _)| !fields.as_ref().contains(field))
             .flat_map(|(field, messages)| messages.iter().map(move |message| (field, message)))
             .map(|(field, message)| match *field {
                 "" => sentence(message),
@@ -132,7 +132,7 @@ mod tests {
         .unwrap();
         assert_eq!(wrong.of("name").unwrap(), "Has already been taken.");
         assert_eq!(wrong.of("tags"), None);
-        assert_eq!(wrong.beside(&["name"]), ["Product name is unknown."]);
+        assert_eq!(wrong.beside(["name"]), ["Product name is unknown."]);
     }
 
     #[test]

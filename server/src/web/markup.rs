@@ -37,7 +37,11 @@ pub fn status(icon: &Markup, tone: &str, word: &str) -> Markup {
 
 /// A time, which the page's script writes in the reader's own way.
 pub fn time(at: OffsetDateTime, way: &str) -> Markup {
-    let way = if way.is_empty() { String::new() } else { format!(r#" data-as="{way}""#) };
+    let way = if way.is_empty() {
+        String::new()
+    } else {
+        format!(r#" data-as="{way}""#)
+    };
     Markup(format!(
         r#"<time datetime="{}"{way}>{}</time>"#,
         words::machine(at),

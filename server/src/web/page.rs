@@ -164,9 +164,19 @@ impl Frame {
         self
     }
 
+    /// The org's name; empty where the page is about none.
+    pub fn org_name(&self) -> &str {
+        self.org.as_deref().unwrap_or_default()
+    }
+
+    /// The product's name; empty where the page is about none.
+    pub fn product_name(&self) -> &str {
+        self.product.as_ref().map_or("", |product| product.name.as_str())
+    }
+
     /// A URL below the page's org, its parts escaped.
     pub fn org_url(&self, rest: &str) -> String {
-        format!("{}{rest}", path(&["org", self.org.as_deref().unwrap_or_default()]))
+        format!("{}{rest}", path(&["org", self.org_name()]))
     }
 
     /// A URL below the page's product.
@@ -189,13 +199,13 @@ impl Frame {
     }
 
     /// A state: its shape and its word, in its tone.
-    pub fn status(&self, tone: &str, icon: &str, word: &str) -> Markup {
-        markup::status(&self.icon(icon), tone, word)
+    pub fn status(&self, tone: &str, icon: &str, word: impl AsRef<str>) -> Markup {
+        markup::status(&self.icon(icon), tone, word.as_ref())
     }
 
     /// A state, where it is the page's own.
-    pub fn badge(&self, tone: &str, icon: &str, word: &str) -> Markup {
-        markup::status(&self.icon(icon), &format!("badge {tone}"), word)
+    pub fn badge(&self, tone: &str, icon: &str, word: impl AsRef<str>) -> Markup {
+        markup::status(&self.icon(icon), &format!("badge {tone}"), word.as_ref())
     }
 
     /// A time: relative where it is near.

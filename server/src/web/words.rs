@@ -8,9 +8,32 @@ const READABLE: &[BorrowedFormatItem<'_>] = format_description!("[year]-[month]-
 const MACHINE: &[BorrowedFormatItem<'_>] =
     format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
 
+/// A number that templates write; they hold references.
+pub trait Figure {
+    /// It.
+    fn figure(&self) -> i64;
+}
+
+macro_rules! figures {
+    ($($kind:ty),*) => {
+        $(impl Figure for $kind {
+            fn figure(&self) -> i64 {
+                i64::try_from(*self).unwrap_or(i64::MAX)
+            }
+        })*
+    };
+}
+figures!(i16, i32, i64, u64, usize);
+
+impl<T: Figure> Figure for &T {
+    fn figure(&self) -> i64 {
+        (**self).figure()
+    }
+}
+
 /// `1,204`.
-pub fn number(value: impl TryInto<i64>) -> String {
-    let value: i64 = value.try_into().unwrap_or(i64::MAX);
+pub fn number(value: impl Figure) -> String {
+    let value = value.figure();
     let digits = value.unsigned_abs().to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {
@@ -23,8 +46,8 @@ pub fn number(value: impl TryInto<i64>) -> String {
 }
 
 /// `1 device`, `8 devices`.
-pub fn count(value: impl TryInto<i64>, one: &str, many: &str) -> String {
-    let value: i64 = value.try_into().unwrap_or(i64::MAX);
+pub fn count(value: impl Figure, one: &str, many: &str) -> String {
+    let value = value.figure();
     format!("{} {}", number(value), if value == 1 { one } else { many })
 }
 
@@ -42,8 +65,8 @@ pub fn size(bytes: i64) -> String {
 }
 
 /// `90 s`, `30 min`, `24 h`, `7 days`: the largest unit that says it wholly.
-pub fn span(seconds: impl Into<i64>) -> String {
-    let seconds = seconds.into();
+pub fn span(seconds: impl Figure) -> String {
+    let seconds = seconds.figure();
     for (unit, word) in [(86_400, "days"), (3600, "h"), (60, "min")] {
         if seconds >= unit && seconds % unit == 0 && !(unit == 86_400 && seconds == 86_400) {
             return format!("{} {word}", number(seconds / unit));

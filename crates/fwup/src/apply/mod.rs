@@ -10,6 +10,8 @@ pub(crate) mod resource;
 mod run;
 mod sink;
 mod task;
+#[cfg(test)]
+mod tests;
 mod uboot;
 
 use std::io::Read;

@@ -3,6 +3,8 @@
 mod config;
 mod eval;
 mod input;
+#[cfg(test)]
+mod tests;
 
 use std::{io::Write, path::Path};
 

@@ -113,11 +113,16 @@ fn settings(fields: &Fields, notes: Option<String>) -> Result<Settings, Error> {
             .map_err(|_| Error::invalid(field, "should be a whole number"))
     };
     let words = split_words(&fields.tags);
-    let tags = Tag::read(words.iter().map(String::as_str)).map_err(|error| Error::invalid("tags", error.to_string()))?;
+    let tags =
+        Tag::read(words.iter().map(String::as_str)).map_err(|error| Error::invalid("tags", error.to_string()))?;
     Ok(Settings {
         name: fields.name.trim().to_owned(),
         tags: Tag::texts(tags),
-        tag_operator: if fields.tag_operator == "or" { TagOperator::Or } else { TagOperator::And },
+        tag_operator: if fields.tag_operator == "or" {
+            TagOperator::Or
+        } else {
+            TagOperator::And
+        },
         version_requirement: fields.version_requirement.trim().to_owned(),
         concurrent_updates: number(&fields.concurrent_updates, "concurrent_updates")?,
         penalty_seconds: number(&fields.penalty_minutes, "penalty_minutes")?.saturating_mul(60),
@@ -132,7 +137,12 @@ pub async fn edit(request: HttpRequest, app: web::Data<App>, product: Product) -
         name: group.name.clone(),
         firmware: group.firmware_uuid.to_string(),
         tags: group.tags.join(", "),
-        tag_operator: if group.tag_operator == TagOperator::Or { "or" } else { "and" }.to_owned(),
+        tag_operator: if group.tag_operator == TagOperator::Or {
+            "or"
+        } else {
+            "and"
+        }
+        .to_owned(),
         version_requirement: group.version_requirement.clone(),
         concurrent_updates: group.concurrent_updates.to_string(),
         penalty_minutes: (group.penalty_seconds / 60).to_string(),

@@ -58,8 +58,7 @@ pub async fn show(request: HttpRequest, app: web::Data<App>, product: Product) -
     let mut conn = app.platform.db.acquire().await?;
     let progress = service::progress(&mut conn, &product, &group).await?;
     page::ok(&ShowPage {
-        frame: frame(&request, &product, Section::Deployments, &group.name)
-            .under("Deployments", groups_url(&product)),
+        frame: frame(&request, &product, Section::Deployments, &group.name).under("Deployments", groups_url(&product)),
         url: url(&product, &group),
         parts: funnel(&progress),
         progress: &progress,
@@ -82,9 +81,7 @@ pub async fn start(
     _: Form<Nothing>,
 ) -> Result<HttpResponse, Error> {
     let group = group(&request, &app, &product).await?;
-    service::start(&app.platform, &product, &group)
-        .await
-        .map_err(refusal)?;
+    service::start(&app.platform, &product, &group).await.map_err(refusal)?;
     Ok(page::see_other(&url(&product, &group)))
 }
 

@@ -29,7 +29,11 @@ pub async fn create(
         Ok(_) => Ok(page::see_other(&format!("{}#certificates", url(&product, &device)))),
         Err(error) => {
             let wrong = wrong(refusal(error, "certificate"))?;
-            let pem = if form.certificate.is_empty() { " ".to_owned() } else { form.certificate };
+            let pem = if form.certificate.is_empty() {
+                " ".to_owned()
+            } else {
+                form.certificate
+            };
             render(&request, &app, &product, &device, wrong, pem).await
         }
     }

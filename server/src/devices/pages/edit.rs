@@ -167,7 +167,11 @@ fn asking<'a>(
     device: &'a crate::devices::Device,
     wrong: Wrong,
 ) -> DeletePage<'a> {
-    let title = if device.deleted_at.is_some() { "Destroy" } else { "Delete" };
+    let title = if device.deleted_at.is_some() {
+        "Destroy"
+    } else {
+        "Delete"
+    };
     DeletePage {
         frame: frame(request, product, Section::Devices, title)
             .under("Devices", devices_url(product))
@@ -203,5 +207,9 @@ pub async fn delete(
         service::delete(&app.platform, org, &device).await
     };
     done.map_err(|error| refusal(error, ""))?;
-    Ok(page::see_other(&if destroys { devices_url(&product) } else { url(&product, &device) }))
+    Ok(page::see_other(&if destroys {
+        devices_url(&product)
+    } else {
+        url(&product, &device)
+    }))
 }

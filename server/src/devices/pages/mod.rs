@@ -68,7 +68,12 @@ pub async fn rows(
     product: Product,
     query: web::Query<Ids>,
 ) -> Result<HttpResponse, Error> {
-    let ids: Vec<Uuid> = query.ids.split(',').filter_map(|id| id.parse().ok()).take(ROWS).collect();
+    let ids: Vec<Uuid> = query
+        .ids
+        .split(',')
+        .filter_map(|id| id.parse().ok())
+        .take(ROWS)
+        .collect();
     let mut conn = app.platform.db.acquire().await?;
     let devices = service::by_ids(&mut conn, &product, &ids).await?;
     let frame = frame(&request, &product, Section::Devices, "Devices");

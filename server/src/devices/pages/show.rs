@@ -31,7 +31,13 @@ pub(super) async fn device(request: &HttpRequest, app: &App, product: &Product) 
 
 /// Where the device's page is.
 pub(super) fn url(product: &Product, device: &Device) -> String {
-    path(&["org", product.org().name(), product.name(), "devices", &device.identifier])
+    path(&[
+        "org",
+        product.org().name(),
+        product.name(),
+        "devices",
+        &device.identifier,
+    ])
 }
 
 /// The device's page.
@@ -57,7 +63,10 @@ pub(super) async fn render(
         Some(group) => deployments::slots_taken(&mut conn, product, group).await?,
         None => 0,
     };
-    let in_flight = history.first().map(|latest| latest.status).filter(|status| !status.is_ended());
+    let in_flight = history
+        .first()
+        .map(|latest| latest.status)
+        .filter(|status| !status.is_ended());
     let refused = service::refused(&mut conn, org, REFUSED).await?;
     let is_it = |refused: &&RefusedDevice| refused.identifier == device.identifier;
     let answer = ShowPage {
@@ -76,7 +85,11 @@ pub(super) async fn render(
         wrong,
         pem,
     };
-    if answer.pem.is_empty() { page::ok(&answer) } else { page::invalid(&answer) }
+    if answer.pem.is_empty() {
+        page::ok(&answer)
+    } else {
+        page::invalid(&answer)
+    }
 }
 
 /// Where the product's devices are.

@@ -9,8 +9,11 @@ pub(super) use certificates::{NewCertificate, certificates, delete_certificate, 
 pub(super) use list::{count, find, find_in_orgs, list};
 pub(super) use page::{by_ids, key, page};
 
+use std::collections::HashMap;
+
 use sqlx::PgConnection;
 use time::OffsetDateTime;
+use uuid::Uuid;
 
 use super::model::{DeviceId, Identifier, RefusedDevice};
 use crate::accounts::Org;
@@ -171,5 +174,20 @@ pub(super) async fn census(conn: &mut PgConnection, org: &Org) -> sqlx::Result<V
     )
     .fetch_all(conn)
     .await?;
-    Ok(rows.into_iter().map(|row| (row.product_id, row.devices, row.online)).collect())
+    Ok(rows
+        .into_iter()
+        .map(|row| (row.product_id, row.devices, row.online))
+        .collect())
+}
+
+/// Devices of the product by the firmware that they run.
+pub(super) async fn running(conn: &mut PgConnection, product: &Product) -> sqlx::Result<HashMap<Uuid, i64>> {
+    let rows = sqlx::query!(
+        r#"SELECT s.firmware_uuid AS "uuid!", count(*) AS "count!" FROM devices d JOIN device_states s ON s.device_id = d.id
+           WHERE d.product_id = $1 AND d.deleted_at IS NULL AND s.firmware_uuid IS NOT NULL GROUP BY s.firmware_uuid"#,
+        product.id().0
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.uuid, row.count)).collect())
 }

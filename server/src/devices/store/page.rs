@@ -67,7 +67,10 @@ pub(in crate::devices) async fn page(
 fn push_key(query: &mut QueryBuilder<Postgres>, sort: Sort, key: &PageKey, falling: bool) {
     let side = if falling { "<" } else { ">" };
     query.push(format!(" AND ({}, d.identifier) {side} (", column(sort)));
-    let time = |text: &Option<String>| text.as_deref().and_then(|text| OffsetDateTime::parse(text, &Rfc3339).ok());
+    let time = |text: &Option<String>| {
+        text.as_deref()
+            .and_then(|text| OffsetDateTime::parse(text, &Rfc3339).ok())
+    };
     match sort {
         Sort::Identifier => query.push_bind(key.identifier.clone()),
         Sort::Connection | Sort::Version => query.push_bind(key.value.clone().unwrap_or_default()),

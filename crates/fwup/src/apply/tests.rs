@@ -1,0 +1,281 @@
+//! Power cuts and hostile archives, on the archives of the test set.
+
+use std::{
+    collections::VecDeque,
+    io,
+    path::{Path, PathBuf},
+};
+
+use super::*;
+use crate::{Archive, Env, ErrorKind, MemoryTarget, PublicKey, uboot_env};
+
+const ENV: std::ops::Range<usize> = 8192..16384;
+const BOOT_BLOCK: u64 = 63;
+const ROOTFS_A: usize = 1112 * 512;
+const ROOTFS_B: usize = 1624 * 512;
+
+fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/fwup")
+}
+
+fn firmware(name: &str) -> Vec<u8> {
+    std::fs::read(fixtures().join("fw").join(name)).unwrap()
+}
+
+fn alpha() -> PublicKey {
+    std::fs::read_to_string(fixtures().join("keys/alpha.pub"))
+        .unwrap()
+        .parse()
+        .unwrap()
+}
+
+fn resource(archive: &[u8], name: &str) -> Vec<u8> {
+    let mut zip = ZipReader::new(archive);
+    while let Some(entry) = zip.next_entry().unwrap() {
+        if entry.name == format!("data/{name}") {
+            let mut bytes = vec![0; 1 << 20];
+            let count = read_full(&mut zip, &mut bytes).unwrap();
+            bytes.truncate(count);
+            return bytes;
+        }
+    }
+    panic!("no {name}");
+}
+
+fn run(archive: &[u8], target: &mut dyn BlockTarget, task: &str) -> Result<Applied, Error> {
+    let mut target = target;
+    let archive = Archive::open(archive, &[alpha()], &Env::new())?;
+    archive.apply(&mut target, task, &ApplyOptions::default(), &mut |_| ())
+}
+
+/// A disk with version 1.0.0 in slot a.
+fn installed() -> Vec<u8> {
+    let mut disk = MemoryTarget::new(2400 * 512);
+    run(&firmware("kiosk-1.0.0.fw"), &mut disk, "complete").unwrap();
+    disk.bytes
+}
+
+/// A disk whose power goes at the `left`th write. What was written since the last flush may be lost: of these writes
+/// each sector lands or not, as `seed` has it, but for the environment, which is written in one piece.
+struct Cut {
+    durable: Vec<u8>,
+    seen: MemoryTarget,
+    pending: VecDeque<(u64, Vec<u8>)>,
+    left: usize,
+    flushes: usize,
+    seed: u64,
+}
+
+impl Cut {
+    fn new(bytes: Vec<u8>, left: usize, seed: u64) -> Self {
+        Self {
+            durable: bytes.clone(),
+            seen: MemoryTarget { bytes },
+            pending: VecDeque::new(),
+            left,
+            flushes: 0,
+            seed,
+        }
+    }
+
+    fn chance(&mut self) -> bool {
+        self.seed = self
+            .seed
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        self.seed >> 63 == 1
+    }
+
+    /// What the disk holds after the cut.
+    fn remains(mut self) -> Vec<u8> {
+        let mut disk = MemoryTarget {
+            bytes: std::mem::take(&mut self.durable),
+        };
+        while let Some((offset, bytes)) = self.pending.pop_front() {
+            let piece = if offset == ENV.start as u64 && bytes.len() == ENV.len() {
+                bytes.len()
+            } else {
+                512
+            };
+            for (at, part) in bytes.chunks(piece).enumerate() {
+                if self.chance() {
+                    disk.write_at(offset + (at * piece) as u64, part).unwrap();
+                }
+            }
+        }
+        disk.bytes
+    }
+}
+
+impl BlockTarget for Cut {
+    fn read_at(&mut self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
+        self.seen.read_at(offset, buf)
+    }
+
+    fn write_at(&mut self, offset: u64, buf: &[u8]) -> io::Result<()> {
+        if self.left == 0 {
+            return Err(io::Error::other("the power is gone"));
+        }
+        self.left -= 1;
+        self.pending.push_back((offset, buf.to_vec()));
+        self.seen.write_at(offset, buf)
+    }
+
+    fn size(&self) -> io::Result<Option<u64>> {
+        self.seen.size()
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.left == 0 {
+            return Err(io::Error::other("the power is gone"));
+        }
+        self.flushes += 1;
+        self.durable.clone_from(&self.seen.bytes);
+        self.pending.clear();
+        Ok(())
+    }
+}
+
+fn fat_file(disk: &[u8], path: &[u8]) -> Vec<u8> {
+    let mut target = MemoryTarget { bytes: disk.to_vec() };
+    let mut cache = Cache::new(&mut target, WriteMode::default()).unwrap();
+    let mut volumes = Volumes::default();
+    let volume = volumes.at(&mut cache, BOOT_BLOCK).unwrap();
+    let mut reader = volume.lookup(&mut cache, path).unwrap();
+    let mut bytes = vec![0; 1 << 20];
+    let count = volume.read(&mut cache, &mut reader, &mut bytes).unwrap();
+    bytes.truncate(count);
+    bytes
+}
+
+/// Checks that the disk boots a whole firmware; tells which slot.
+fn boots(disk: &[u8], old: &[u8], new: &[u8]) -> String {
+    let env = uboot_env::parse(&disk[ENV]).expect("the environment must stay readable");
+    let active = env.get("nerves_fw_active").unwrap().to_owned();
+    let (firmware, offset, kernel) = match active.as_str() {
+        "a" => (old, ROOTFS_A, &b"bzImage.a"[..]),
+        "b" => (new, ROOTFS_B, &b"bzImage.b"[..]),
+        other => panic!("slot {other}"),
+    };
+    let rootfs = resource(firmware, "rootfs.img");
+    assert!(
+        disk[offset..offset + rootfs.len()] == rootfs,
+        "the root filesystem of slot {active}"
+    );
+    assert!(
+        fat_file(disk, kernel) == resource(firmware, "bzImage"),
+        "the kernel of slot {active}"
+    );
+    assert_eq!(&disk[510..512], &[0x55, 0xaa]);
+    let version = env.get(&format!("{active}.nerves_fw_version")).unwrap();
+    assert_eq!(version, if active == "a" { "1.0.0" } else { "1.1.0" });
+    active
+}
+
+#[test]
+fn power_cut_at_any_write_of_an_upgrade_leaves_a_system_that_boots() {
+    let (old, new) = (firmware("kiosk-1.0.0.fw"), firmware("kiosk-1.1.0.fw"));
+    let disk = installed();
+    let mut whole = Cut::new(disk.clone(), usize::MAX, 0);
+    run(&new, &mut whole, "upgrade").unwrap();
+    let writes = usize::MAX - whole.left;
+    assert!(whole.pending.is_empty() && whole.flushes >= 2, "the end is durable");
+    assert_eq!(boots(&whole.seen.bytes, &old, &new), "b");
+
+    for cut in 0..writes {
+        for seed in 0..6 {
+            let mut target = Cut::new(disk.clone(), cut, seed * 7919 + cut as u64);
+            let error = run(&new, &mut target, "upgrade").unwrap_err();
+            assert_eq!((error.kind(), error.target_was_written()), (ErrorKind::Target, true));
+            // an upgrade that failed can be tried again
+            let mut disk = MemoryTarget {
+                bytes: target.remains(),
+            };
+            assert_eq!(boots(&disk.bytes, &old, &new), "a", "cut {cut}, seed {seed}");
+            run(&new, &mut disk, "upgrade").unwrap();
+            assert_eq!(boots(&disk.bytes, &old, &new), "b");
+        }
+    }
+    // the last write is done but may not be durable
+    for seed in 0..12 {
+        let mut target = Cut::new(disk.clone(), writes, seed);
+        run(&new, &mut target, "upgrade").unwrap_err();
+        boots(&target.remains(), &old, &new);
+    }
+}
+
+#[test]
+fn refusals_do_not_touch_the_disk() {
+    let (old, new) = (firmware("kiosk-1.0.0.fw"), firmware("kiosk-1.1.0.fw"));
+    let mut disk = MemoryTarget { bytes: installed() };
+    run(&new, &mut disk, "upgrade").unwrap();
+    let upgraded = disk.bytes.clone();
+    let error = run(&new, &mut disk, "upgrade").unwrap_err();
+    assert_eq!((error.kind(), error.target_was_written()), (ErrorKind::Refused, false));
+    let error = run(&old, &mut disk, "downgrade").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NoApplicableTask);
+    assert!(disk.bytes == upgraded);
+}
+
+#[test]
+fn deltas_are_refused_by_name_before_the_resource_is_touched() {
+    let mut disk = MemoryTarget { bytes: installed() };
+    run(&firmware("kiosk-1.1.0.fw"), &mut disk, "upgrade").unwrap();
+    let mut env = uboot_env::parse(&disk.bytes[ENV]).unwrap();
+    env.set("nerves_fw_validated", "1").unwrap();
+    disk.bytes[ENV].copy_from_slice(&env.to_bytes(ENV.len()).unwrap());
+    let before = disk.bytes.clone();
+    let error = run(&firmware("kiosk-delta-1.1.0-1.2.0.fw"), &mut disk, "upgrade").unwrap_err();
+    assert!(matches!(error, Error::DeltaUnsupported { .. }), "{error}");
+    assert!(disk.bytes == before);
+}
+
+#[test]
+fn every_cut_of_the_source_is_an_error_that_leaves_slot_a() {
+    let (old, new) = (firmware("kiosk-1.0.0.fw"), firmware("kiosk-1.1.0.fw"));
+    let disk = installed();
+    for cut in (0..new.len() - 1000).step_by(4001) {
+        let mut target = MemoryTarget { bytes: disk.clone() };
+        let error = run(&new[..cut], &mut target, "upgrade").unwrap_err();
+        let kinds = [ErrorKind::NotAnArchive, ErrorKind::Truncated, ErrorKind::BadMetadata];
+        assert!(kinds.contains(&error.kind()), "{cut}: {error}");
+        assert_eq!(boots(&target.bytes, &old, &new), "a");
+    }
+}
+
+#[test]
+fn an_error_of_the_source_is_told_from_one_of_the_target() {
+    struct Failing<'a>(&'a [u8]);
+    impl Read for Failing<'_> {
+        fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+            match self.0.read(buf)? {
+                0 => Err(io::Error::other("the network is gone")),
+                count => Ok(count),
+            }
+        }
+    }
+    let new = firmware("kiosk-1.1.0.fw");
+    let archive = Archive::open(Failing(&new[..40_000]), &[alpha()], &Env::new()).unwrap();
+    let mut disk = MemoryTarget { bytes: installed() };
+    let error = archive
+        .apply(&mut disk, "upgrade", &ApplyOptions::default(), &mut |_| ())
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Source);
+}
+
+#[test]
+fn flipped_bytes_never_panic_and_never_switch_the_slot_to_something_else() {
+    let (old, new) = (firmware("kiosk-1.0.0.fw"), firmware("kiosk-1.1.0.fw"));
+    let disk = installed();
+    for at in (0..new.len()).step_by(997) {
+        let mut bad = new.clone();
+        bad[at] ^= 0x10;
+        let mut target = MemoryTarget { bytes: disk.clone() };
+        let done = run(&bad, &mut target, "upgrade").is_ok();
+        assert_eq!(
+            boots(&target.bytes, &old, &new),
+            if done { "b" } else { "a" },
+            "byte {at}"
+        );
+    }
+}
