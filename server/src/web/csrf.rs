@@ -1,11 +1,11 @@
 //! A form of another site must not act for a viewer. Two locks: what browsers say of where a request comes from, and a
 //! token in each form that only a page of ours can know, since it is derived from the session's secret.
 
-use actix_web::HttpRequest;
-use actix_web::body::MessageBody;
+use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header;
 use actix_web::middleware::Next;
+use actix_web::{HttpRequest, HttpResponse};
 use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -67,15 +67,16 @@ fn digest(secret: &str) -> [u8; LEN] {
 /// Refuses what a browser says comes from another site, before anything else is looked at.
 ///
 /// # Errors
-/// [`Error::Forbidden`] as a response.
-pub async fn guard<B: MessageBody>(
+/// None of its own.
+pub async fn guard<B: MessageBody + 'static>(
     request: ServiceRequest,
     next: Next<B>,
-) -> Result<ServiceResponse<B>, actix_web::Error> {
+) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
     if !request.method().is_safe() && is_foreign(request.request()) {
-        return Err(Error::Forbidden("This request comes from another site.".to_owned()).into());
+        let error = Error::Forbidden("This request comes from another site.".to_owned());
+        return Ok(request.into_response(HttpResponse::from_error(error)));
     }
-    next.call(request).await
+    Ok(next.call(request).await?.map_into_boxed_body())
 }
 
 fn is_foreign(request: &HttpRequest) -> bool {

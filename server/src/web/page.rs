@@ -300,18 +300,15 @@ pub async fn errors<B: MessageBody + 'static>(
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
-    let asked = request.request().clone();
-    let response = match next.call(request).await {
-        Ok(response) => response.map_into_boxed_body(),
-        Err(error) => ServiceResponse::new(asked.clone(), HttpResponse::from_error(error)),
-    };
+    let response = next.call(request).await?.map_into_boxed_body();
     let Some(error) = response.response().error() else {
         return Ok(response);
     };
+    let asked = response.request();
     let answer = match error.as_error::<Error>() {
-        Some(Error::Unauthorized(_)) => sign_in(&asked),
-        Some(error) => error_page(&asked, error.status_code(), error.sentence()),
-        None => error_page(&asked, response.status(), error.to_string()),
+        Some(Error::Unauthorized(_)) => sign_in(asked),
+        Some(error) => error_page(asked, error.status_code(), error.sentence()),
+        None => error_page(asked, response.status(), error.to_string()),
     };
     Ok(response.into_response(answer))
 }
