@@ -10,8 +10,8 @@ use crate::{accounts, ca, deployments, devices, firmware, keys, products};
 /// What the web listener answers: pages, the REST API, firmware, status.
 pub fn web(routes: &mut ServiceConfig) {
     routes
-        .configure(firmware_files)
         .configure(status::routes)
+        .configure(firmware_files)
         .service(web::scope("/api").configure(api).default_service(web::to(nothing)))
         .service(
             web::scope("/static")
@@ -35,8 +35,8 @@ pub fn devices(routes: &mut ServiceConfig) {
     routes
         .route("/socket/websocket", get().to(listener::connect))
         .route("/device-socket/websocket", get().to(listener::connect))
-        .configure(status::alive_routes)
-        .configure(firmware_files);
+        .configure(firmware_files)
+        .configure(status::alive_routes);
 }
 
 /// Archives by signed links, on both listeners.

@@ -10,8 +10,6 @@ pub const SIGNATURE_LEN: usize = 64;
 pub const ENTRY_NAME_MAX: usize = 512;
 /// Most entries an archive may have, those that no task names included.
 pub const ENTRIES_MAX: usize = 4096;
-/// Longest extra field of a ZIP header that is looked at is the format's own 16-bit limit.
-pub const EXTRA_FIELD_MAX: usize = 65_535;
 /// Most keys that [`crate::Archive::open`] takes (format §1.4).
 pub const KEYS_MAX: usize = 10;
 /// Most words of one function call, its name included (format §2.3).
@@ -40,3 +38,143 @@ pub const FAT_PATTERN_MAX: usize = 4096;
 pub const FAT_PATH_MAX: usize = 1024;
 /// Bytes read or inflated at a time.
 pub const CHUNK: usize = 64 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        Archive, CreateOptions, Env, Error, MemoryTarget, PrivateKey,
+        apply::resource::Resource,
+        create_from_str,
+        fat::{FatError, Volumes, format},
+        metaconf,
+        target::{Cache, WriteMode},
+        zip::{NewEntry, ZipReader, ZipWriter},
+    };
+
+    fn zip(entries: &[(&str, &[u8])]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let mut writer = ZipWriter::new(&mut bytes, 1);
+        for (name, content) in entries {
+            let mut rest = *content;
+            let entry = NewEntry {
+                name,
+                size: Some(content.len() as u64),
+                mtime: None,
+                stored: true,
+            };
+            writer
+                .add(&entry, &mut |buf| {
+                    std::io::Read::read(&mut rest, buf).map_err(Error::Output)
+                })
+                .unwrap();
+        }
+        writer.finish().unwrap();
+        bytes
+    }
+
+    fn open(bytes: &[u8]) -> Result<Archive<&[u8]>, Error> {
+        Archive::open(bytes, &[], &Env::new())
+    }
+
+    #[test]
+    fn meta_conf_has_its_bounds() {
+        for (len, good) in [
+            (META_CONF_MIN - 1, false),
+            (META_CONF_MIN, true),
+            (META_CONF_MAX - 1, true),
+            (META_CONF_MAX, false),
+        ] {
+            assert_eq!(open(&zip(&[("meta.conf", &vec![b'\n'; len])])).is_ok(), good, "{len}");
+        }
+    }
+
+    #[test]
+    fn signature_has_its_length() {
+        for len in [0, SIGNATURE_LEN - 1, SIGNATURE_LEN + 1, 100_000] {
+            let bytes = zip(&[("meta.conf.ed25519", &vec![1; len]), ("meta.conf", b"meta-product=x\n")]);
+            assert!(matches!(open(&bytes), Err(Error::MalformedSignature)), "{len}");
+        }
+    }
+
+    #[test]
+    fn keys_are_counted() {
+        let keys = vec![PrivateKey::generate().unwrap().public(); KEYS_MAX + 1];
+        let bytes = zip(&[("meta.conf", b"meta-product=x\n")]);
+        let error = Archive::open(&bytes[..], &keys, &Env::new()).unwrap_err();
+        assert!(matches!(error, Error::TooManyKeys { .. }));
+        assert!(matches!(
+            Archive::open(&bytes[..], &keys[1..], &Env::new()),
+            Err(Error::Unsigned)
+        ));
+    }
+
+    #[test]
+    fn entries_and_their_names_are_counted() {
+        let names: Vec<String> = (0..=ENTRIES_MAX).map(|number| number.to_string()).collect();
+        let entries: Vec<(&str, &[u8])> = names.iter().map(|name| (name.as_str(), &b""[..])).collect();
+        let bytes = zip(&entries);
+        let mut reader = ZipReader::new(&bytes[..]);
+        for _ in 0..ENTRIES_MAX {
+            reader.next_entry().unwrap().unwrap();
+        }
+        assert!(reader.next_entry().is_err());
+        let long = "x".repeat(ENTRY_NAME_MAX + 1);
+        assert!(ZipReader::new(&zip(&[(&long, b"")])[..]).next_entry().is_err());
+    }
+
+    #[test]
+    fn pieces_of_a_sparse_map_are_counted() {
+        for (count, good) in [(SPARSE_PIECES_MAX, true), (SPARSE_PIECES_MAX + 1, false)] {
+            let list = vec!["1"; count].join(",");
+            let conf = format!("file-resource r {{ length={{{list}}} }}");
+            let root = metaconf::read(conf.as_bytes(), &Env::new()).unwrap();
+            assert_eq!(Resource::new(root.find("file-resource", b"r").unwrap()).is_ok(), good);
+        }
+    }
+
+    #[test]
+    fn configs_are_bounded() {
+        let dir = tempfile::tempdir().unwrap();
+        let made =
+            |text: &str, env: &Env| create_from_str(text, dir.path(), env, &CreateOptions::default(), std::io::sink());
+        std::fs::write(dir.path().join("again"), "include(\"again\")").unwrap();
+        assert!(made("include(\"again\")", &Env::new()).is_err(), "{INCLUDE_DEPTH_MAX}");
+        std::fs::write(dir.path().join("large"), vec![b'\n'; CONFIG_MAX + 1]).unwrap();
+        assert!(made("include(\"large\")", &Env::new()).is_err());
+        let nobody = crate::create(
+            &dir.path().join("large"),
+            &Env::new(),
+            &CreateOptions::default(),
+            std::io::sink(),
+        );
+        assert!(nobody.is_err());
+        let mut env = Env::new();
+        env.set("A", "x".repeat(STRING_MAX / 2 + 1));
+        assert!(made("define(B, \"${A}\") meta-misc = short-enough", &env).is_ok());
+        assert!(made("define(B, \"${A}${A}\") meta-misc = short-enough", &env).is_err());
+        let deep = "x { ".repeat(NESTING_MAX + 2) + &"}".repeat(NESTING_MAX + 2);
+        assert!(metaconf::read(deep.as_bytes(), &Env::new()).is_err());
+        let words = ["a"; CALL_WORDS_MAX].join(",");
+        assert!(made(&format!("task t {{ on-init {{ info({words}) }} }}"), &Env::new()).is_err());
+    }
+
+    #[test]
+    fn volumes_and_paths_are_bounded() {
+        let mut target = MemoryTarget::new(0);
+        let mut cache = Cache::new(&mut target, WriteMode::default()).unwrap();
+        let mut volumes = Volumes::default();
+        for number in 0..=FAT_VOLUMES_MAX as u64 {
+            format(&mut cache, number * 200, 200).unwrap();
+            volumes
+                .at(&mut cache, number * 200)
+                .unwrap()
+                .touch(&mut cache, b"x")
+                .unwrap();
+            assert!(volumes.count() <= FAT_VOLUMES_MAX);
+        }
+        let long = [b'x'; FAT_PATH_MAX + 1];
+        let touched = volumes.at(&mut cache, 0).unwrap().touch(&mut cache, &long);
+        assert!(matches!(touched, Err(FatError::Name)));
+    }
+}

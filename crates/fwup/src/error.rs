@@ -201,7 +201,7 @@ pub enum Error {
     Config {
         /// Name of the config file.
         file: String,
-        /// Line, from 1.
+        /// Line, from 1; 0 when the whole file is meant.
         line: usize,
         /// What is wrong.
         reason: String,

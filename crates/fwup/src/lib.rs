@@ -48,6 +48,6 @@ pub use target::{BlockTarget, FileTarget, MemoryTarget};
 /// The level of the format that is read and made: what `require-fwup-version` is compared with.
 pub const FWUP_VERSION: &str = "1.16.0";
 
-/// The level that a device agent may report to a server. It stays below 1.13.0, and so below the levels at which servers
-/// send deltas, as long as deltas are refused.
+/// The level that a device agent may report to a server as long as deltas are refused. Servers send deltas of raw
+/// partitions from 1.6.0 on and deltas of FAT files from 1.10.0 on (format §10), so it stays below both.
 pub const REPORTED_VERSION: &str = "1.5.0";

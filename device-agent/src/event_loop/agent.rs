@@ -25,6 +25,8 @@ use crate::update::state::{Persisted, Phase, Store};
 
 /// A reboot that did not work is tried again after this.
 const REBOOT_RETRY: Duration = Duration::from_mins(1);
+/// A device that was told to reboot and still runs after this is told again.
+const REBOOT_PATIENCE: Duration = Duration::from_mins(5);
 const IDENTIFY_TIME_LIMIT: Duration = Duration::from_secs(30);
 
 /// What an agent is made of.
@@ -99,17 +101,23 @@ impl Agent {
     }
 
     /// Reboots; returns where the reboot is a matter of time, or did not work and will be tried again.
-    pub(super) async fn reboot(&mut self) -> anyhow::Result<()> {
+    pub(super) async fn reboot(&mut self) {
         tracing::info!("device reboots");
+        let interrupted = self.attempt.is_some();
         self.close().await;
+        self.validation.stop();
         let Err(cause) = self.parts.platform.reboot().await else {
-            self.validation.stop();
-            return Ok(());
+            tracing::info!("reboot under way");
+            self.reboot_due = Some(Instant::now() + REBOOT_PATIENCE);
+            return;
         };
         tracing::error!(error = %cause, "device does not reboot");
         self.reboot_due = Some(Instant::now() + REBOOT_RETRY);
+        if interrupted {
+            // A failed attempt asks for no reboot.
+            let _ = self.take(Input::Failed("Update failed: a reboot was asked for".to_owned()));
+        }
         self.open_link();
-        Ok(())
     }
 
     /// Takes one event.

@@ -109,11 +109,12 @@ async fn at(instant: Option<Instant>) {
 /// Runs the agent until it is told to stop.
 ///
 /// # Errors
-/// When the agent cannot start, or the device cannot be rebooted.
+/// When the agent cannot start.
 pub async fn run(settings: Settings, policy: Arc<dyn Policy>) -> anyhow::Result<()> {
     let (mut sources, sinks) = channels().context("cannot listen for signals")?;
     let Some(mut agent) = startup::start(settings, policy, sinks).await? else {
-        // A board's reboot is under way; the system ends this process when it comes to it.
+        // The system ends this process when it comes to it.
+        tracing::info!("reboot under way");
         sources.stop().await;
         return Ok(());
     };
@@ -126,7 +127,7 @@ pub async fn run(settings: Settings, policy: Arc<dyn Policy>) -> anyhow::Result<
                 agent.close().await;
                 return Ok(());
             }
-            ControlFlow::Break(End::Reboot) => agent.reboot().await?,
+            ControlFlow::Break(End::Reboot) => agent.reboot().await,
         }
     }
 }

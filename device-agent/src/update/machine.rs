@@ -9,7 +9,7 @@ use muster_link::{FromDevice, Stage, StatusUpdate, Update};
 
 use super::Offer;
 use super::progress::Throttle;
-use super::state::{Pending, Persisted, Phase};
+use super::state::{Begun, Pending, Persisted, Phase};
 use crate::clock::{Now, millis};
 use crate::policy::Decision;
 
@@ -91,7 +91,6 @@ pub struct Machine {
     deciding: Option<Box<Offer>>,
     wants_url: bool,
     throttle: Throttle,
-    attempts: (String, u32),
 }
 
 impl Machine {
@@ -104,7 +103,6 @@ impl Machine {
             deciding: None,
             wants_url: false,
             throttle: Throttle::default(),
-            attempts: (String::new(), 0),
         }
     }
 
@@ -241,10 +239,8 @@ impl Machine {
     }
 
     fn start(&mut self, offer: Box<Offer>) -> Vec<Effect> {
-        if self.attempts.0 != offer.uuid {
-            self.attempts = (offer.uuid.clone(), 0);
-        }
-        self.attempts.1 = self.attempts.1.saturating_add(1);
+        let before = self.persisted.begun.take().filter(|begun| begun.uuid == offer.uuid);
+        let attempt = before.map_or(0, |begun| begun.times).saturating_add(1);
         self.throttle = Throttle::default();
         self.wants_url = false;
         self.persisted = Persisted {
@@ -253,9 +249,13 @@ impl Machine {
                 version: offer.version.clone(),
                 from_uuid: self.running.uuid.clone(),
                 slot: self.running.slot.clone(),
-                attempt: self.attempts.1,
+                attempt,
                 boot_id: self.running.boot_id.clone(),
             },
+            begun: Some(Begun {
+                uuid: offer.uuid.clone(),
+                times: attempt,
+            }),
             ..Persisted::default()
         };
         vec![self.save(), Effect::Start(offer)]

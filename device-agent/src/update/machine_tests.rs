@@ -158,8 +158,27 @@ fn failure_without_a_link_waits_for_the_next_join() {
         [Effect::Deliver(StatusUpdate::Failed { reason })]
     );
     let effects = machine.handle(Input::Delivered, at(2));
-    assert_eq!(effects, [Effect::Save(Box::default())]);
+    assert!(matches!(&effects[..], [Effect::Save(saved)] if saved.pending.is_none()));
     assert_eq!(machine.handle(Input::Joined, at(3)), []);
+}
+
+#[test]
+fn attempts_are_counted_across_failures_and_restarts() {
+    let attempt = |machine: &Machine| match machine.persisted().phase {
+        Phase::Applying { attempt, .. } => attempt,
+        _ => 0,
+    };
+    let mut first = joined();
+    applying(&mut first);
+    assert_eq!(attempt(&first), 1);
+    first.handle(Input::Failed("cut".into()), at(1));
+    let mut second = machine(first.persisted().clone());
+    applying(&mut second);
+    assert_eq!(attempt(&second), 2);
+    second.handle(Input::Failed("cut".into()), at(1));
+    second.handle(update("other", "http://host/1"), at(2));
+    second.handle(Input::Decided(Decision::Apply), at(2));
+    assert_eq!(attempt(&second), 1);
 }
 
 #[test]

@@ -26,6 +26,9 @@ pub struct Persisted {
     /// The firmware that was tried last and given up by the boot loader.
     #[serde(default)]
     pub reverted: Option<Reverted>,
+    /// The firmware that was begun last and did not come up yet.
+    #[serde(default)]
+    pub begun: Option<Begun>,
 }
 
 /// Where the update stands.
@@ -130,6 +133,15 @@ pub enum Pending {
     },
 }
 
+/// Firmware that was begun.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Begun {
+    /// The firmware.
+    pub uuid: String,
+    /// How often.
+    pub times: u32,
+}
+
 /// Firmware that the boot loader gave up.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reverted {
@@ -146,6 +158,7 @@ impl Default for Persisted {
             phase: Phase::Idle,
             pending: None,
             reverted: None,
+            begun: None,
         }
     }
 }

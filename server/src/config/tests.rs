@@ -105,7 +105,7 @@ fn a_key_that_does_not_exist_is_an_error() {
 #[test]
 fn the_master_key_is_hex_or_base64_or_a_file() {
     let key: Vec<u8> = (0..32).collect();
-    let hex: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
     let base64 = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
     let dir = tempfile::tempdir().unwrap();
     let (text, raw, short) = (
@@ -116,7 +116,7 @@ fn the_master_key_is_hex_or_base64_or_a_file() {
     std::fs::write(&text, format!("{base64}\n")).unwrap();
     std::fs::write(&raw, &key).unwrap();
     std::fs::write(&short, "abc").unwrap();
-    for given in [hex.as_str(), base64, text.to_str().unwrap(), raw.to_str().unwrap()] {
+    for given in [hex, base64, text.to_str().unwrap(), raw.to_str().unwrap()] {
         assert_eq!(read_master_key(given).unwrap().as_slice(), key, "{given}");
     }
     for given in ["abc", short.to_str().unwrap(), "/nowhere/key"] {

@@ -11,7 +11,7 @@ const ALPHA: &str = "NpjkAsCCtnGM7+CqyHNlpdMXpf/HF4bGxY6LSsgmHh0=";
 
 #[sqlx::test(migrator = "crate::platform::db::MIGRATOR")]
 async fn a_key_is_added_shown_and_deleted(db: PgPool) {
-    let stage = Stage::new(db);
+    let stage = Stage::new(db).await;
     let (viewer, _) = stage.member("acme", "ada@x.io", Role::Manage).await;
     let token = stage.token(&viewer).await;
     let made = stage
@@ -34,7 +34,7 @@ async fn a_key_is_added_shown_and_deleted(db: PgPool) {
 
 #[sqlx::test(migrator = "crate::platform::db::MIGRATOR")]
 async fn keys_that_cannot_be_are_422(db: PgPool) {
-    let stage = Stage::new(db);
+    let stage = Stage::new(db).await;
     let (viewer, _) = stage.member("acme", "ada@x.io", Role::Manage).await;
     let token = stage.token(&viewer).await;
     stage
@@ -61,7 +61,7 @@ async fn keys_that_cannot_be_are_422(db: PgPool) {
 
 #[sqlx::test(migrator = "crate::platform::db::MIGRATOR")]
 async fn another_orgs_key_is_404_and_a_guest_may_only_look(db: PgPool) {
-    let stage = Stage::new(db);
+    let stage = Stage::new(db).await;
     let (owner, _) = stage.member("acme", "ada@x.io", Role::Manage).await;
     let owner = stage.token(&owner).await;
     stage

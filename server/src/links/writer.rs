@@ -334,12 +334,8 @@ fn or_unsaid(reason: String) -> String {
 
 /// The message that tells a device of its update, with a fresh URL.
 pub(super) fn update_message(urls: &FirmwareUrls, told: &Told, now: OffsetDateTime) -> ToDevice {
-    let url = urls.sign(
-        told.org,
-        FirmwareId(told.firmware_id),
-        Holder::Device(told.device.0),
-        now + LINK_LIFETIME,
-    );
+    let holder = Holder::Device(told.device.0);
+    let url = urls.sign(told.org, FirmwareId(told.firmware_id), holder, now + LINK_LIFETIME);
     let checksum: String = told.sha256.iter().map(|byte| format!("{byte:02X}")).collect();
     ToDevice::Update(Box::new(Update {
         update_available: true,

@@ -51,3 +51,37 @@ pub async fn forget_all(conn: &mut PgConnection) -> sqlx::Result<()> {
     sqlx::query!("DELETE FROM nodes").execute(conn).await?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use sqlx::PgPool;
+    use time::macros::datetime;
+
+    use super::*;
+    use crate::platform::clock::Clock;
+    use crate::platform::ids::Id as _;
+    use crate::platform::random::Random;
+
+    async fn count(db: &PgPool) -> i64 {
+        sqlx::query_scalar("SELECT count(*) FROM nodes")
+            .fetch_one(db)
+            .await
+            .unwrap()
+    }
+
+    #[sqlx::test(migrator = "crate::platform::db::MIGRATOR")]
+    async fn a_node_that_leaves_takes_the_dead_with_it_and_not_the_living(db: PgPool) {
+        let (clock, random) = (Clock::manual(datetime!(2026-01-01 00:00 UTC)), Random::system());
+        let [dead, living, leaving] = [(); 3].map(|()| NodeId::from_parts(&clock, &random));
+        let mut conn = db.acquire().await.unwrap();
+        beat(&mut conn, dead, clock.now()).await.unwrap();
+        clock.advance(DEAD_AFTER);
+        beat(&mut conn, living, clock.now()).await.unwrap();
+        clock.advance(Duration::seconds(1));
+        beat(&mut conn, leaving, clock.now()).await.unwrap();
+        beat(&mut conn, leaving, clock.now()).await.unwrap();
+        assert_eq!(count(&db).await, 3);
+        leave(&mut conn, leaving, clock.now()).await.unwrap();
+        assert_eq!(count(&db).await, 1);
+    }
+}

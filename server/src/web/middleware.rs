@@ -65,7 +65,7 @@ pub async fn observe(
             http.status = status.as_u16(),
             duration_ms = seconds * 1000.0,
             "answered"
-        )
+        );
     });
     let mut response = result?;
     let headers = response.headers_mut();

@@ -191,6 +191,23 @@ impl Args<'_> {
                     value: value as u8,
                 }
             }
+            _ if name.starts_with("fat_") => self.fat(name)?,
+            "mbr_write" => Function::MbrWrite(Box::new(Mbr::new(self.section("mbr")?)?)),
+            "trim" => Function::Trim {
+                block: self.block(0)?,
+                count: self.count(1)?,
+            },
+            _ if name.starts_with("uboot_") => self.uboot(name)?,
+            "error" => Function::Error(text(&self.word(0)?)),
+            "info" => Function::Info(text(&self.word(0)?)),
+            "gpt_write" => return Err("GUID partition tables are not supported".into()),
+            "reboot_param" => return Err("this function is not supported".into()),
+            _ => return Err("functions that reach outside of the target are refused".into()),
+        })
+    }
+
+    fn fat(&self, name: &str) -> Result<Function, String> {
+        Ok(match name {
             "fat_mkfs" => Function::FatMkfs {
                 block: self.block(0)?,
                 count: self.count(1)?,
@@ -230,11 +247,12 @@ impl Args<'_> {
                     bits,
                 }
             }
-            "mbr_write" => Function::MbrWrite(Box::new(Mbr::new(self.section("mbr")?)?)),
-            "trim" => Function::Trim {
-                block: self.block(0)?,
-                count: self.count(1)?,
-            },
+            _ => return Err("no such function".into()),
+        })
+    }
+
+    fn uboot(&self, name: &str) -> Result<Function, String> {
+        Ok(match name {
             "uboot_clearenv" => Function::EnvClear(self.env()?),
             "uboot_recover" => Function::EnvRecover(self.env()?),
             "uboot_setenv" => Function::EnvSet {
@@ -246,11 +264,7 @@ impl Args<'_> {
                 env: self.env()?,
                 name: self.word(1)?,
             },
-            "error" => Function::Error(text(&self.word(0)?)),
-            "info" => Function::Info(text(&self.word(0)?)),
-            "gpt_write" => return Err("GUID partition tables are not supported".into()),
-            "reboot_param" => return Err("this function is not supported".into()),
-            _ => return Err("functions that reach outside of the target are refused".into()),
+            _ => return Err("no such function".into()),
         })
     }
 

@@ -122,16 +122,7 @@ impl Work<'_> {
                 from,
                 to,
                 replace,
-            } => {
-                let volume = volumes.at(cache, *block)?;
-                if *replace {
-                    match volume.remove(cache, to) {
-                        Ok(()) | Err(FatError::NoFile) => {}
-                        Err(error) => return Err(error),
-                    }
-                }
-                volume.rename(cache, from, to)
-            }
+            } => volumes.at(cache, *block)?.rename(cache, from, to, *replace),
             Function::FatCopy { from, to } if from.0 == to.0 => volumes.at(cache, from.0)?.copy(cache, &from.1, &to.1),
             Function::FatCopy { from, to } => copy_across(cache, volumes, (from.0, &from.1), (to.0, &to.1)),
             _ => Ok(()),

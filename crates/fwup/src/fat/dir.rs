@@ -57,6 +57,46 @@ struct Cursor {
     cluster: u32,
 }
 
+/// The entries of a long name that have been seen so far.
+#[derive(Default)]
+struct LongName {
+    units: Vec<u16>,
+    offsets: Vec<u64>,
+    /// The number and the checksum that the next one must have; None when the parts do not belong together.
+    next: Option<(u8, u8)>,
+}
+
+impl LongName {
+    /// Takes the next entry; the last part of the name comes first.
+    fn add(&mut self, entry: &[u8; 32], offset: u64) {
+        let (number, sum) = (entry[0] & 0x3f, entry[13]);
+        if entry[0] & 0x40 != 0 {
+            *self = Self {
+                next: Some((number, sum)),
+                ..Self::default()
+            };
+        }
+        if number == 0 || self.next != Some((number, sum)) {
+            *self = Self::default();
+            return;
+        }
+        self.next = Some((number - 1, sum));
+        self.offsets.push(offset);
+        name::collect_long(&mut self.units, entry);
+    }
+
+    /// The name and the places of its parts, if they belong to the entry behind them.
+    fn belongs_to(self, entry: &[u8; 32]) -> (Option<Vec<u16>>, Vec<u64>) {
+        let mut short = [0; 11];
+        short.copy_from_slice(&entry[..11]);
+        if self.next == Some((0, name::checksum(&short))) {
+            (Some(self.units), self.offsets)
+        } else {
+            (None, Vec::new())
+        }
+    }
+}
+
 impl Volume {
     fn start(&self, dir: Dir) -> Cursor {
         Cursor {
@@ -108,46 +148,23 @@ impl Volume {
         wanted: &mut dyn FnMut(&Found, Option<&[u16]>) -> bool,
     ) -> Result<Option<Found>, FatError> {
         let mut cursor = self.start(dir);
-        let (mut long, mut all, mut expected) = (Vec::new(), Vec::new(), None);
+        let mut long = LongName::default();
         loop {
             let offset = self.offset(&cursor)?;
             let mut entry = [0; 32];
             cache.read(offset, &mut entry)?;
             match (entry[0], entry[11] & 0x3f) {
                 (0, _) => return Ok(None),
-                (REMOVED, _) => expected = None,
-                (order, ATTR_LONG) => {
-                    let number = order & 0x3f;
-                    if order & 0x40 != 0 {
-                        long.clear();
-                        all.clear();
-                        expected = Some((number, entry[13]));
-                    }
-                    expected = expected.filter(|(next, sum)| *next == number && number > 0 && *sum == entry[13]);
-                    name::collect_long(&mut long, &entry);
-                    all.push(offset);
-                    expected = expected.map(|(next, sum)| (next - 1, sum));
-                }
+                (REMOVED, _) => long = LongName::default(),
+                (_, ATTR_LONG) => long.add(&entry, offset),
                 _ => {
-                    let mut short = [0; 11];
-                    short.copy_from_slice(&entry[..11]);
-                    let whole = expected.take() == Some((0, name::checksum(&short)));
-                    let mut found = Found {
-                        entry,
-                        offset,
-                        all: vec![offset],
-                    };
-                    if whole {
-                        found.all.splice(0..0, all.drain(..));
-                    }
-                    if wanted(&found, whole.then_some(&long)) {
+                    let (name, mut all) = std::mem::take(&mut long).belongs_to(&entry);
+                    all.push(offset);
+                    let found = Found { entry, offset, all };
+                    if wanted(&found, name.as_deref()) {
                         return Ok(Some(found));
                     }
                 }
-            }
-            if expected.is_none() {
-                long.clear();
-                all.clear();
             }
             if !self.advance(cache, &mut cursor, false)? {
                 return Ok(None);

@@ -77,12 +77,8 @@ impl Layout {
         let total = either(u16_at(&sector, 19), u32_at(&sector, 32));
         let root_sectors = root_entries * ENTRY / SECTOR;
         let system = reserved + table * tables + root_sectors;
-        if !(1..=2).contains(&tables)
-            || !cluster.is_power_of_two()
-            || root_entries % 16 != 0
-            || reserved == 0
-            || total <= system
-        {
+        let counts_fit = (1..=2).contains(&tables) && cluster.is_power_of_two() && root_entries % 16 == 0;
+        if !counts_fit || reserved == 0 || total <= system {
             return Err(FatError::NoVolume);
         }
         let clusters = (total - system) / cluster;

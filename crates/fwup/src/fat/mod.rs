@@ -87,4 +87,9 @@ impl Volumes {
     pub(crate) fn forget(&mut self, block: u64) {
         self.open.retain(|(open, _)| *open != block);
     }
+
+    #[cfg(test)]
+    pub(crate) fn count(&self) -> usize {
+        self.open.len()
+    }
 }

@@ -72,8 +72,20 @@ impl Volume {
         self.sync(cache)
     }
 
-    /// Gives a file or folder another name, perhaps in another folder.
-    pub(crate) fn rename(&mut self, cache: &mut Cache<'_>, from: &[u8], to: &[u8]) -> Result<(), FatError> {
+    /// Gives a file or folder another name, perhaps in another folder. With `replace` what has that name is removed.
+    pub(crate) fn rename(
+        &mut self,
+        cache: &mut Cache<'_>,
+        from: &[u8],
+        to: &[u8],
+        replace: bool,
+    ) -> Result<(), FatError> {
+        if replace {
+            match self.remove(cache, to) {
+                Ok(()) | Err(FatError::NoFile) => {}
+                Err(error) => return Err(error),
+            }
+        }
         let (old_dir, _, old) = self.follow(cache, from)?.ok_or(FatError::Name)?;
         let old = old.ok_or(FatError::NoFile)?;
         let (new_dir, name, there) = self.follow(cache, to)?.ok_or(FatError::Name)?;

@@ -39,7 +39,9 @@ fn files_and_folders_come_back_on_every_width() {
             }
             assert_eq!(read_all(cache, volume, b"/BOOT\\a LONGER name.TXT").unwrap(), content);
             assert!(matches!(volume.remove(cache, b"boot"), Err(FatError::Denied)));
-            volume.rename(cache, b"boot/a longer name.txt", b"short").unwrap();
+            volume
+                .rename(cache, b"boot/a longer name.txt", b"short", false)
+                .unwrap();
             volume.copy(cache, b"short", b"boot/copy").unwrap();
             volume.remove(cache, b"short").unwrap();
             assert_eq!(read_all(cache, volume, b"boot/copy").unwrap(), content);
@@ -137,7 +139,7 @@ proptest! {
             let _ = read_all(&mut cache, &mut volume, b"folder/long file name");
             let _ = volume.create(&mut cache, b"folder/long file name").and_then(|mut file| volume.append(&mut cache, &mut file, &[2; 5000]));
             let _ = volume.make_folder(&mut cache, b"folder/x");
-            let _ = volume.rename(&mut cache, b"folder", b"other");
+            let _ = volume.rename(&mut cache, b"folder", b"other", false);
             let _ = volume.remove(&mut cache, b"folder/long file name");
             let _ = volume.set_label(&mut cache, b"label");
         }

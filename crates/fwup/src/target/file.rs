@@ -14,6 +14,8 @@ use super::BlockTarget;
 pub struct FileTarget {
     file: File,
     device: bool,
+    /// False for `/dev/null` and its like, which cannot be synchronised.
+    durable: bool,
     device_size: u64,
     max_size: Option<u64>,
 }
@@ -61,6 +63,7 @@ impl FileTarget {
         Ok(Self {
             file,
             device,
+            durable: device || kind.is_file(),
             device_size,
             max_size: None,
         })
@@ -117,7 +120,7 @@ impl BlockTarget for FileTarget {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.file.sync_data()
+        if self.durable { self.file.sync_data() } else { Ok(()) }
     }
 }
 

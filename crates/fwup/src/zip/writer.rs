@@ -107,20 +107,24 @@ impl<W: Write> ZipWriter<W> {
             .write_all(&[&DESCRIPTOR[..], &sizes].concat())
             .map_err(Error::Output)?;
 
-        let header = common_header(entry, crc, compressed, size);
+        self.remember(entry, &common_header(entry, crc, compressed, size), &extra, offset);
+        Ok(())
+    }
+
+    /// Adds an entry to the central directory.
+    fn remember(&mut self, entry: &NewEntry<'_>, header: &[u8], extra: &[u8], offset: u32) {
         let made_by = [if entry.stored { 10 } else { 20 }, 3];
         let lens = [
-            &extra_lens(entry.name, &extra)[..],
+            &extra_lens(entry.name, extra)[..],
             &[0; 6],
             &ATTRIBUTES.to_le_bytes(),
             &offset.to_le_bytes(),
         ]
         .concat();
-        for part in [&CENTRAL[..], &made_by, &header, &lens, entry.name.as_bytes(), &extra] {
+        for part in [&CENTRAL[..], &made_by, header, &lens, entry.name.as_bytes(), extra] {
             self.central.extend_from_slice(part);
         }
         self.entries += 1;
-        Ok(())
     }
 
     /// Copies the bytes, compressing if wanted; returns their checksum and number.

@@ -7,6 +7,8 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use nix::unistd::{Uid, User, chown};
 use sha2::{Digest as _, Sha256};
 
@@ -159,7 +161,7 @@ pub(super) fn socket_dir(dir: &Path, owner: &Owner) -> Result<(PathBuf, bool), C
         return Ok((own, true));
     }
     let digest = Sha256::digest(dir.as_os_str().as_bytes());
-    let name: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    let name = URL_SAFE_NO_PAD.encode(&digest[..9]);
     let parent = if Uid::effective().is_root() && Path::new("/run").is_dir() {
         "/run"
     } else {

@@ -2,6 +2,8 @@
 //! which is itself sealed by the master key. The master key never enters the database. What is sealed is bound to the
 //! row it belongs to, so that it opens nowhere else.
 
+mod rotate;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -84,7 +86,7 @@ impl Vault {
     /// When the database fails.
     pub async fn seal(&self, conn: &mut PgConnection, binding: &str, secret: &[u8]) -> Result<Sealed, VaultError> {
         let key = self.current_key(conn).await?;
-        let bytes = self.encrypt(&*self.data_key(conn, key).await?, binding, secret)?;
+        let bytes = encrypt(&self.0.random, &*self.data_key(conn, key).await?, binding, secret)?;
         Ok(Sealed { key, bytes })
     }
 
@@ -106,6 +108,18 @@ impl Vault {
     /// # Errors
     /// When it does not open, or the database fails.
     pub async fn secret(&self, conn: &mut PgConnection, name: &str) -> Result<Zeroizing<[u8; 32]>, VaultError> {
+        let found = match find_secret(conn, name).await? {
+            Some(found) => found,
+            None => self.make_secret(conn, name).await?,
+        };
+        let opened = self.open(conn, name, &found).await?;
+        <[u8; 32]>::try_from(opened.as_slice())
+            .map(Zeroizing::new)
+            .map_err(|_| VaultError::Sealed)
+    }
+
+    /// The first of several nodes that make it at once wins.
+    async fn make_secret(&self, conn: &mut PgConnection, name: &str) -> Result<Sealed, VaultError> {
         let fresh = Zeroizing::new(self.0.random.bytes::<32>());
         let sealed = self.seal(conn, name, &*fresh).await?;
         sqlx::query!(
@@ -117,31 +131,19 @@ impl Vault {
         )
         .execute(&mut *conn)
         .await?;
-        let row = sqlx::query!(
-            r#"SELECT vault_key_id AS "key: VaultKeyId", sealed FROM secrets WHERE name = $1"#,
-            name
-        )
-        .fetch_one(&mut *conn)
-        .await?;
-        let opened = self
-            .open(
-                conn,
-                name,
-                &Sealed {
-                    key: row.key,
-                    bytes: row.sealed,
-                },
-            )
+        Ok(find_secret(conn, name).await?.unwrap_or(sealed))
+    }
+
+    /// Held until the transaction ends: keys are made, and things are sealed, one after another.
+    async fn lock(&self, conn: &mut PgConnection) -> sqlx::Result<()> {
+        sqlx::query!("SELECT pg_advisory_xact_lock(hashtext('muster.vault_keys'))")
+            .execute(conn)
             .await?;
-        <[u8; 32]>::try_from(opened.as_slice())
-            .map(Zeroizing::new)
-            .map_err(|_| VaultError::Sealed)
+        Ok(())
     }
 
     async fn current_key(&self, conn: &mut PgConnection) -> Result<VaultKeyId, VaultError> {
-        sqlx::query!("SELECT pg_advisory_xact_lock(hashtext('muster.vault_keys'))")
-            .execute(&mut *conn)
-            .await?;
+        self.lock(conn).await?;
         let newest = sqlx::query_scalar!(
             r#"SELECT id AS "id: VaultKeyId" FROM vault_keys ORDER BY created_at DESC, id DESC LIMIT 1"#
         )
@@ -160,9 +162,11 @@ impl Vault {
     pub async fn add_key(&self, conn: &mut PgConnection) -> Result<VaultKeyId, VaultError> {
         let id = VaultKeyId::from_parts(&self.0.clock, &self.0.random);
         let key = Zeroizing::new(self.0.random.bytes::<32>());
-        let sealed = self.encrypt(&self.0.master, &id.to_string(), &*key)?;
+        let sealed = encrypt(&self.0.random, &self.0.master, &id.to_string(), &*key)?;
+        // The newest key is the one with the latest time, even where the clock went back.
         sqlx::query!(
-            "INSERT INTO vault_keys (id, sealed, created_at) VALUES ($1, $2, $3)",
+            "INSERT INTO vault_keys (id, sealed, created_at)
+             SELECT $1, $2, greatest($3, max(created_at) + interval '1 microsecond') FROM vault_keys",
             id.0,
             sealed,
             self.0.clock.now()
@@ -184,15 +188,25 @@ impl Vault {
         self.0.keys.write().await.insert(id, key.clone());
         Ok(key)
     }
+}
 
-    fn encrypt(&self, key: &[u8; 32], binding: &str, secret: &[u8]) -> Result<Vec<u8>, VaultError> {
-        let nonce: [u8; NONCE_LEN] = self.0.random.bytes();
-        let mut sealed = secret.to_vec();
-        cipher(key)?
-            .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(binding), &mut sealed)
-            .map_err(|_| VaultError::Sealed)?;
-        Ok([nonce.as_slice(), &sealed].concat())
-    }
+async fn find_secret(conn: &mut PgConnection, name: &str) -> sqlx::Result<Option<Sealed>> {
+    sqlx::query_as!(
+        Sealed,
+        r#"SELECT vault_key_id AS "key: VaultKeyId", sealed AS bytes FROM secrets WHERE name = $1"#,
+        name
+    )
+    .fetch_optional(conn)
+    .await
+}
+
+fn encrypt(random: &Random, key: &[u8; 32], binding: &str, secret: &[u8]) -> Result<Vec<u8>, VaultError> {
+    let nonce: [u8; NONCE_LEN] = random.bytes();
+    let mut sealed = secret.to_vec();
+    cipher(key)?
+        .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(binding), &mut sealed)
+        .map_err(|_| VaultError::Sealed)?;
+    Ok([nonce.as_slice(), &sealed].concat())
 }
 
 fn decrypt(key: &[u8; 32], binding: &str, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, VaultError> {
@@ -211,3 +225,6 @@ fn cipher(key: &[u8; 32]) -> Result<LessSafeKey, VaultError> {
         .map(LessSafeKey::new)
         .map_err(|_| VaultError::Sealed)
 }
+
+#[cfg(test)]
+mod tests;

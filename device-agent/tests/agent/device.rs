@@ -1,0 +1,167 @@
+//! A device: its files in a directory of its own, and the real binary.
+
+use std::path::PathBuf;
+use std::process::{ExitStatus, Stdio};
+
+use muster_fwup::{PrivateKey, PublicKey};
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStderr, Command};
+use tokio::time::timeout;
+
+use crate::certs::Certs;
+use crate::firmware::Firmware;
+use crate::hub::DEADLINE;
+
+pub(crate) struct Device {
+    directory: tempfile::TempDir,
+}
+
+/// What differs from the ordinary.
+#[derive(Default)]
+pub(crate) struct Options {
+    pub(crate) tls: Option<&'static str>,
+    pub(crate) keys: Option<Vec<PublicKey>>,
+    pub(crate) policy: Option<&'static str>,
+    /// The platform `linux`, whose reboot command leaves a mark.
+    pub(crate) linux: bool,
+}
+
+pub(crate) struct Process {
+    child: Child,
+    lines: Lines<BufReader<ChildStderr>>,
+}
+
+impl Device {
+    pub(crate) fn new(certs: &Certs, url: &str, firmware: &Firmware, key: &PrivateKey, options: &Options) -> Self {
+        let device = Self {
+            directory: tempfile::tempdir().unwrap(),
+        };
+        let (cert, private) = certs.issue("kiosk-0001", &[]);
+        let keys = options.keys.clone().unwrap_or_else(|| vec![key.public()]);
+        let keys: Vec<String> = keys.iter().map(|key| format!("{:?}", key.to_string())).collect();
+        let tls = options.tls.map(|tls| format!("tls = {tls:?}")).unwrap_or_default();
+        let policy = options
+            .policy
+            .map(|_| "[policy]\nscript = \"policy.sh\"")
+            .unwrap_or_default();
+        let platform = if options.linux { "linux" } else { "virtual" };
+        let reboot = device.path("reboot.sh").display().to_string();
+        let config = format!(
+            r#"
+            [server]
+            url = "{url}"
+            ca = "ca.pem"
+            {tls}
+            [identity]
+            identifier = "kiosk-0001"
+            cert = "device.pem"
+            key = "device.key"
+            [firmware]
+            disk = "disk.img"
+            fw_env_config = "fw_env.config"
+            public_keys = [{}]
+            [download]
+            time_between_retries = "50ms"
+            [agent]
+            state_dir = "state"
+            platform = "{platform}"
+            reboot_command = ["{reboot}"]
+            backoff = ["100ms"]
+            boot_timeout = "3s"
+            {policy}
+            "#,
+            keys.join(", ")
+        );
+        for (name, content) in [
+            ("agent.toml", config.as_str()),
+            ("ca.pem", &certs.ca_pem()),
+            ("device.pem", &cert),
+            ("device.key", &private),
+            ("fw_env.config", "disk.img 0x2000 0x2000\n"),
+        ] {
+            std::fs::write(device.path(name), content).unwrap();
+        }
+        device.script("reboot.sh", "echo reboot >> \"$(dirname \"$0\")/reboots\"");
+        if let Some(policy) = options.policy {
+            device.script("policy.sh", policy);
+        }
+        firmware.flash(&key.public(), &device.path("disk.img"));
+        device
+    }
+
+    fn script(&self, name: &str, body: &str) {
+        use std::os::unix::fs::PermissionsExt;
+        std::fs::write(self.path(name), format!("#!/bin/sh\n{body}\n")).unwrap();
+        std::fs::set_permissions(self.path(name), std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_muster-agent"));
+        command.args(arguments).arg("--config").arg(self.path("agent.toml"));
+        command.kill_on_drop(true).stdin(Stdio::null());
+        command
+    }
+
+    pub(crate) fn start(&self) -> Process {
+        let mut child = self
+            .command(&["run", "--log-format", "json"])
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        Process { child, lines }
+    }
+
+    /// Runs another command to its end.
+    pub(crate) async fn run(&self, arguments: &[&str]) -> (bool, String) {
+        let output = self.command(arguments).output().await.unwrap();
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.success(), String::from_utf8(text).unwrap())
+    }
+
+    pub(crate) fn state(&self) -> Value {
+        serde_json::from_slice(&std::fs::read(self.path("state/update.json")).unwrap()).unwrap()
+    }
+}
+
+impl Process {
+    /// The next log line with this message.
+    pub(crate) async fn logged(&mut self, message: &str) -> Value {
+        self.logged_where(message, |_| true).await
+    }
+
+    pub(crate) async fn logged_where(&mut self, message: &str, fits: impl Fn(&Value) -> bool) -> Value {
+        let wait = async {
+            loop {
+                let line = self.lines.next_line().await.unwrap().expect("the agent still runs");
+                let line: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("{line}"));
+                if line["message"] == message && fits(&line) {
+                    return line;
+                }
+            }
+        };
+        timeout(DEADLINE, wait)
+            .await
+            .unwrap_or_else(|_| panic!("no \"{message}\" in time"))
+    }
+
+    pub(crate) async fn kill(mut self) {
+        self.child.kill().await.unwrap();
+    }
+
+    pub(crate) async fn terminate(mut self) -> ExitStatus {
+        let id = self.child.id().unwrap();
+        let id = nix::unistd::Pid::from_raw(id.try_into().unwrap());
+        nix::sys::signal::kill(id, nix::sys::signal::Signal::SIGTERM).unwrap();
+        self.ended().await
+    }
+
+    pub(crate) async fn ended(&mut self) -> ExitStatus {
+        timeout(DEADLINE, self.child.wait()).await.unwrap().unwrap()
+    }
+}

@@ -1,0 +1,190 @@
+//! `muster-server up` as a process, with a data folder of its own.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use serde_json::Value;
+
+use crate::process::{Process, program};
+use crate::{Api, eventually};
+
+/// How long a server has to answer: a first start makes a Postgres cluster.
+const START: Duration = Duration::from_secs(60);
+
+/// A running server.
+#[derive(Debug)]
+pub struct Server {
+    process: Process,
+    /// Where everything of it lies.
+    pub data: PathBuf,
+    /// Where people and CI reach it.
+    pub url: String,
+    /// Where devices reach it.
+    pub devices: SocketAddr,
+    arguments: Vec<String>,
+}
+
+impl Server {
+    /// Starts a server in `data`, on free ports, with further arguments, and waits until it is ready.
+    ///
+    /// # Errors
+    /// When it does not get ready.
+    pub async fn start(data: &Path, arguments: &[&str]) -> anyhow::Result<Self> {
+        let mut all = vec!["up".to_owned(), "--data-dir".to_owned(), data.display().to_string()];
+        for (flag, addr) in [("--web", "127.0.0.1:0"), ("--devices", "127.0.0.1:0")] {
+            if !arguments.contains(&flag) {
+                all.extend([flag.to_owned(), addr.to_owned()]);
+            }
+        }
+        all.extend(arguments.iter().map(|one| (*one).to_owned()));
+        Self::launch(data, all).await
+    }
+
+    async fn launch(data: &Path, arguments: Vec<String>) -> anyhow::Result<Self> {
+        let _ = std::fs::remove_file(data.join("addrs.json"));
+        let log = data.with_extension("server.log");
+        let mut process = Process::start(
+            Command::new(program("muster-server")?).args(&arguments),
+            "muster-server",
+            &log,
+        )?;
+        let addrs = {
+            let process = std::cell::RefCell::new(&mut process);
+            eventually("the server's addresses", START, || async {
+                process.borrow_mut().ensure_running()?;
+                Ok(read_addrs(data))
+            })
+            .await?
+        };
+        let (web, devices) = addrs;
+        let server = Self {
+            process,
+            data: data.to_owned(),
+            url: format!("http://{web}"),
+            devices,
+            arguments,
+        };
+        server.ready().await?;
+        Ok(server)
+    }
+
+    async fn ready(&self) -> anyhow::Result<()> {
+        let url = format!("{}/status/ready", self.url);
+        let client = reqwest::Client::builder().no_proxy().build()?;
+        eventually("the server to be ready", START, || async {
+            let answer = client.get(&url).send().await?;
+            Ok(answer.status().is_success().then_some(()))
+        })
+        .await
+    }
+
+    /// The API, signed in as the first admin, whose password is printed once at the first start.
+    ///
+    /// # Errors
+    /// When the sign-in fails.
+    pub async fn admin(&self) -> anyhow::Result<Api> {
+        let (email, password) = self.sign_in()?;
+        Api::new(&self.url)?.sign_in(&email, &password).await
+    }
+
+    /// Email and password of the first admin, as they were printed.
+    ///
+    /// # Errors
+    /// When they were not.
+    pub fn sign_in(&self) -> anyhow::Result<(String, String)> {
+        let output = self.process.output();
+        let word_after = |what: &str| {
+            let line = output.lines().find(|line| line.contains(what))?;
+            line.split_once(what)?
+                .1
+                .trim_start_matches([':', ' '])
+                .split_whitespace()
+                .next()
+                .map(str::to_owned)
+        };
+        let email = output
+            .split_whitespace()
+            .find(|word| word.contains('@') && word.contains("localhost"));
+        let email = email.map(|word| word.trim_matches([',', '.', ':']).to_owned());
+        Ok((
+            email.context("no email was printed")?,
+            word_after("password").context("no password was printed")?,
+        ))
+    }
+
+    /// The CA that devices check the server by.
+    pub fn ca(&self) -> PathBuf {
+        self.data.join("ca.pem")
+    }
+
+    /// The process id.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// What it printed so far.
+    pub fn output(&self) -> String {
+        self.process.output()
+    }
+
+    /// A figure of `/metrics`, with its labels as Prometheus writes them.
+    ///
+    /// # Errors
+    /// When the server does not answer.
+    pub async fn figure(&self, token: &str, name: &str) -> anyhow::Result<f64> {
+        let client = reqwest::Client::builder().no_proxy().build()?;
+        let text = client
+            .get(format!("{}/metrics", self.url))
+            .bearer_auth(token)
+            .send()
+            .await?
+            .error_for_status()?
+            .text()
+            .await?;
+        let value = text
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok());
+        Ok(value.unwrap_or(0.0))
+    }
+
+    /// Kills it as a power cut would, and starts it again on the same addresses.
+    ///
+    /// # Errors
+    /// When it does not get ready again.
+    pub async fn kill_and_restart(self) -> anyhow::Result<Self> {
+        let Self {
+            mut process,
+            data,
+            url,
+            devices,
+            mut arguments,
+        } = self;
+        process.kill();
+        drop(process);
+        let web = url.trim_start_matches("http://").to_owned();
+        for (flag, addr) in [("--web", web), ("--devices", devices.to_string())] {
+            if let Some(at) = arguments.iter().position(|one| one == flag) {
+                arguments[at + 1] = addr;
+            }
+        }
+        Self::launch(&data, arguments).await
+    }
+
+    /// Asks it to end, and waits.
+    ///
+    /// # Errors
+    /// When it does not end well.
+    pub fn stop(mut self) -> anyhow::Result<()> {
+        self.process.stop()
+    }
+}
+
+fn read_addrs(data: &Path) -> Option<(SocketAddr, SocketAddr)> {
+    let text = std::fs::read_to_string(data.join("addrs.json")).ok()?;
+    let addrs: Value = serde_json::from_str(&text).ok()?;
+    let addr = |key: &str| addrs[key].as_str()?.parse().ok();
+    Some((addr("web")?, addr("devices")?))
+}
