@@ -28,6 +28,7 @@ use crate::platform::random::Random;
 use crate::platform::vault::{MasterKey, Vault};
 use crate::platform::{Platform, db};
 use crate::routes;
+use crate::web::stream::Streams;
 use crate::web::{middleware, status};
 
 /// TLS handshakes that a worker does at once: a storm of reconnects is worked off, not refused.
@@ -44,6 +45,8 @@ pub struct App {
     pub platform: Platform,
     /// The gate of sign-ins.
     pub sign_ins: SignIns,
+    /// The open live streams.
+    pub streams: Streams,
     /// The device links of this node.
     pub links: Links,
     /// How the world reaches this server.
@@ -81,6 +84,7 @@ impl App {
         let app = Self {
             platform,
             sign_ins: SignIns::default(),
+            streams: Streams::default(),
             links,
             urls,
             firmware_urls,

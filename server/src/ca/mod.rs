@@ -5,8 +5,10 @@
 
 pub mod authority;
 pub mod model;
+pub mod pages;
 pub mod service;
 mod store;
+mod views;
 pub mod x509;
 
 pub use model::{Ca, CaId, Jitp};

@@ -4,11 +4,14 @@
 //! lock of the group's row. [`plan`] is pure; [`service::take`] is the one place where a device is told.
 
 pub mod model;
+pub mod pages;
 pub mod plan;
 pub mod requirement;
 pub mod scheduler;
 pub mod service;
 mod store;
+mod views;
+pub mod why;
 
 pub use model::{Group, GroupId, Outcome, Status, UpdateId};
 pub use scheduler::Scheduler;

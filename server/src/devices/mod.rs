@@ -5,8 +5,11 @@
 
 pub mod identity;
 pub mod model;
+pub mod pages;
+pub mod query;
 pub mod service;
 mod store;
+mod views;
 
 pub use identity::{Peer, Refusal};
 pub use model::{Connection, Device, DeviceId, Identifier, Tag, Validation};

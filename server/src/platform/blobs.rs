@@ -175,7 +175,7 @@ impl Writer {
 
     async fn put_part(&mut self) -> Result<(), BlobError> {
         self.pending_len = 0;
-        let part = PutPayload::from_iter(self.pending.drain(..));
+        let part = self.pending.drain(..).collect::<PutPayload>();
         if let Some(upload) = &mut self.upload {
             upload.put_part(part).await?;
         }
