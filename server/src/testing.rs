@@ -36,7 +36,7 @@ pub const PASSWORD: &str = "correct horse battery";
 pub struct Stage {
     /// What handlers share.
     pub app: App,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 /// What the API answered.
@@ -96,7 +96,7 @@ impl Stage {
             .await
             .unwrap()
             .0,
-            _dir: dir,
+            dir,
         }
     }
 
@@ -191,6 +191,35 @@ impl Stage {
     /// A DELETE with a token.
     pub async fn delete(&self, token: &str, path: &str) -> Answer {
         self.call(Some(token), TestRequest::delete().uri(path)).await
+    }
+
+    /// The files of the object store, unfinished ones too.
+    pub fn files(&self) -> Vec<String> {
+        let mut files = Vec::new();
+        let mut folders = vec![self.dir.path().to_owned()];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else {
+                    files.push(path.display().to_string());
+                }
+            }
+        }
+        files
+    }
+
+    /// Removes every blob behind the server's back.
+    pub fn remove_blobs(&self) {
+        for file in self.files() {
+            std::fs::remove_file(file).unwrap();
+        }
+    }
+
+    /// Makes every write of firmware fail: a file stands where its folder should be.
+    pub fn break_store(&self) {
+        std::fs::write(self.dir.path().join("firmware"), "").unwrap();
     }
 
     /// The actions of the audit log, oldest first.

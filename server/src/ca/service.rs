@@ -238,6 +238,36 @@ pub async fn open_own(
     Ok(Some(Authority::load(&der, &key)?))
 }
 
+/// The oldest CA whose key the server holds, of whatever org: the one that agents were given first, and so the one that
+/// signs the listener's certificate.
+///
+/// # Errors
+/// [`OwnError`] says what failed.
+pub async fn open_first_own(
+    conn: &mut PgConnection,
+    platform: &Platform,
+    proof: Sweep,
+) -> Result<Option<Authority>, OwnError> {
+    let Some((id, der, sealed)) = store::find_first_own(conn, proof).await? else {
+        return Ok(None);
+    };
+    let key = platform.vault.open(conn, &key_binding(id), &sealed).await?;
+    Ok(Some(Authority::load(&der, &key)?))
+}
+
+/// Seals every key anew by the vault's newest data key, in the transaction of a rotation; says how many.
+///
+/// # Errors
+/// When one does not open, or the database fails.
+pub async fn reseal(conn: &mut PgConnection, platform: &Platform, proof: Sweep) -> Result<usize, VaultError> {
+    let keys = store::lock_sealed_keys(conn, proof).await?;
+    for (id, old) in &keys {
+        let new = platform.vault.reseal(conn, &key_binding(*id), old).await?;
+        store::update_sealed_key(conn, proof, *id, &new).await?;
+    }
+    Ok(keys.len())
+}
+
 /// What a CA's sealed key is bound to.
 pub fn key_binding(id: CaId) -> String {
     format!("ca_certificates.sealed_key.{id}")

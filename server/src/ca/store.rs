@@ -171,3 +171,59 @@ pub(super) async fn find_own(
         )
     }))
 }
+
+/// The oldest CA whose key the server holds, of whatever org.
+pub(super) async fn find_first_own(
+    conn: &mut PgConnection,
+    _proof: Sweep,
+) -> sqlx::Result<Option<(CaId, Vec<u8>, Sealed)>> {
+    let row = sqlx::query!(
+        r#"SELECT id AS "id: CaId", der, vault_key_id AS "vault_key_id!: VaultKeyId", sealed_key AS "sealed_key!" FROM ca_certificates
+           WHERE sealed_key IS NOT NULL ORDER BY id LIMIT 1"#
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(row.map(|row| {
+        let sealed = Sealed {
+            key: row.vault_key_id,
+            bytes: row.sealed_key,
+        };
+        (row.id, row.der, sealed)
+    }))
+}
+
+/// Every key under the vault, locked.
+pub(super) async fn lock_sealed_keys(conn: &mut PgConnection, _proof: Sweep) -> sqlx::Result<Vec<(CaId, Sealed)>> {
+    let rows = sqlx::query!(
+        r#"SELECT id AS "id: CaId", vault_key_id AS "vault_key_id!: VaultKeyId", sealed_key AS "sealed_key!" FROM ca_certificates
+           WHERE sealed_key IS NOT NULL ORDER BY id FOR UPDATE"#
+    )
+    .fetch_all(conn)
+    .await?;
+    let sealed = rows.into_iter().map(|row| {
+        let sealed = Sealed {
+            key: row.vault_key_id,
+            bytes: row.sealed_key,
+        };
+        (row.id, sealed)
+    });
+    Ok(sealed.collect())
+}
+
+/// Stores a key that was sealed anew.
+pub(super) async fn update_sealed_key(
+    conn: &mut PgConnection,
+    _proof: Sweep,
+    id: CaId,
+    sealed: &Sealed,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "UPDATE ca_certificates SET vault_key_id = $2, sealed_key = $3 WHERE id = $1",
+        id.0,
+        sealed.key.0,
+        sealed.bytes
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}

@@ -19,7 +19,7 @@ const TTL: &str = "ttl";
 /// How long the parts beside the archive may be, together.
 const MAX_OTHER: usize = 1024 * 1024;
 /// How long a client may be silent.
-const SILENCE: StdDuration = StdDuration::from_secs(60);
+const SILENCE: StdDuration = StdDuration::from_mins(1);
 /// What is still read after a refusal, so that the client hears it before the connection ends.
 const DRAIN_BYTES: u64 = 256 * 1024 * 1024;
 /// For how long.

@@ -136,7 +136,7 @@ pub async fn download_path(
 pub async fn sweep(platform: &Platform, proof: Sweep) -> Result<(), SweepError> {
     let now = platform.clock.now();
     let mut conn = platform.db.acquire().await?;
-    for blob in store::delete_expired(&mut conn, proof, now).await? {
+    for blob in store::sweep::delete_expired(&mut conn, proof, now).await? {
         delete_blob(platform, &blob).await;
     }
     drop(conn);
@@ -145,7 +145,7 @@ pub async fn sweep(platform: &Platform, proof: Sweep) -> Result<(), SweepError> 
     for batch in old.chunks(1000) {
         let names: Vec<String> = batch.iter().map(|blob| blob.as_str().to_owned()).collect();
         let mut conn = platform.db.acquire().await?;
-        let known: HashSet<String> = store::list_known_blobs(&mut conn, proof, &names)
+        let known: HashSet<String> = store::sweep::list_known_blobs(&mut conn, proof, &names)
             .await?
             .into_iter()
             .collect();

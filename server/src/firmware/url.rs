@@ -62,7 +62,7 @@ impl Holder {
 pub struct Signed {
     device: Option<Uuid>,
     user: Option<Uuid>,
-    expires: i64,
+    expires: String,
     signature: String,
 }
 
@@ -148,9 +148,10 @@ impl FirmwareUrls {
         let tag = URL_SAFE_NO_PAD
             .decode(&signed.signature)
             .map_err(|_| LinkError::Foreign)?;
-        let message = message(org, firmware, holder, signed.expires);
+        let expires: i64 = signed.expires.parse().map_err(|_| LinkError::Foreign)?;
+        let message = message(org, firmware, holder, expires);
         hmac::verify(&self.0.key, message.as_bytes(), &tag).map_err(|_| LinkError::Foreign)?;
-        if signed.expires <= now.unix_timestamp() {
+        if expires <= now.unix_timestamp() {
             return Err(LinkError::Expired);
         }
         Ok(Ticket { org, firmware })
@@ -204,7 +205,7 @@ mod tests {
         Signed {
             device: value("device").map(|id| id.parse().unwrap()),
             user: value("user").map(|id| id.parse().unwrap()),
-            expires: value("expires").unwrap().parse().unwrap(),
+            expires: value("expires").unwrap(),
             signature: value("signature").unwrap(),
         }
     }
@@ -230,7 +231,7 @@ mod tests {
         assert_eq!(check(OrgId(DEVICE), FIRMWARE, &good), foreign);
         assert_eq!(check(ORG, FirmwareId(DEVICE), &good), foreign);
         let changes: [fn(&mut Signed); 6] = [
-            |signed| signed.expires += 1,
+            |signed| signed.expires.push('0'),
             |signed| signed.device = Some(Uuid::nil()),
             |signed| (signed.user, signed.device) = (signed.device, None),
             |signed| signed.user = signed.device,

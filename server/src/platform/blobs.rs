@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::TryStreamExt as _;
+use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{MultipartUpload, ObjectStore, ObjectStoreExt as _, PutPayload};
 
@@ -59,6 +60,11 @@ impl Blobs {
     /// Blobs in this store.
     pub fn new(store: Arc<dyn ObjectStore>) -> Self {
         Self { store }
+    }
+
+    /// A store that forgets, for commands that touch no firmware.
+    pub fn forgetful() -> Self {
+        Self::new(Arc::new(InMemory::new()))
     }
 
     /// Begins to write a blob. It exists only once [`Writer::finish`] has returned.
@@ -171,7 +177,7 @@ impl Writer {
 
     async fn put_part(&mut self) -> Result<(), BlobError> {
         self.pending_len = 0;
-        let part = PutPayload::from_iter(self.pending.drain(..));
+        let part = self.pending.drain(..).collect::<PutPayload>();
         if let Some(upload) = &mut self.upload {
             upload.put_part(part).await?;
         }

@@ -1,5 +1,7 @@
 //! SQL of firmware.
 
+pub(super) mod sweep;
+
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -8,7 +10,6 @@ use super::model::{Facts, Firmware, FirmwareId};
 use super::url::Ticket;
 use crate::keys::KeyId;
 use crate::platform::blobs::BlobName;
-use crate::platform::sweep::Sweep;
 use crate::products::Product;
 
 struct Row {
@@ -183,31 +184,4 @@ pub(super) async fn find_archive(conn: &mut PgConnection, ticket: &Ticket) -> sq
         sha256: row.sha256,
         blob: BlobName::stored(row.blob),
     }))
-}
-
-/// Deletes what has expired and is used by no release; its blobs are left to be deleted.
-pub(super) async fn delete_expired(
-    conn: &mut PgConnection,
-    _proof: Sweep,
-    now: OffsetDateTime,
-) -> sqlx::Result<Vec<BlobName>> {
-    let blobs = sqlx::query_scalar!(
-        "DELETE FROM firmwares f WHERE f.expires_at <= $1 AND NOT EXISTS (SELECT FROM releases r WHERE r.firmware_id = f.id)
-         RETURNING f.blob",
-        now
-    )
-    .fetch_all(conn)
-    .await?;
-    Ok(blobs.into_iter().map(BlobName::stored).collect())
-}
-
-/// Of these blobs, those that a row has.
-pub(super) async fn list_known_blobs(
-    conn: &mut PgConnection,
-    _proof: Sweep,
-    blobs: &[String],
-) -> sqlx::Result<Vec<String>> {
-    sqlx::query_scalar!("SELECT blob FROM firmwares WHERE blob = ANY ($1)", blobs)
-        .fetch_all(conn)
-        .await
 }
