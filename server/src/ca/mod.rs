@@ -3,10 +3,13 @@
 //! [`x509`] reads and checks certificates and does no I/O. What a certificate means for a device is decided by
 //! `devices::identity`.
 
+pub mod api;
 pub mod authority;
 pub mod model;
 pub mod service;
 mod store;
+#[cfg(test)]
+mod tests;
 pub mod x509;
 
 pub use model::{Ca, CaId, Jitp};
