@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 use crate::app::{App, Work};
 use crate::deployments;
 use crate::deployments::scheduler;
+use crate::firmware;
 use crate::platform::sweep::Sweep;
 use crate::platform::{events, nodes};
 
@@ -79,6 +80,18 @@ pub fn start(app: &App, work: Work) -> Lifecycle {
         move || {
             let platform = platform.clone();
             async move { nodes::beat(&mut *platform.db.acquire().await?, platform.node, platform.clock.now()).await }
+        }
+    });
+    lifecycle.every("expired firmware", PRUNE, {
+        let platform = platform.clone();
+        move || {
+            let platform = platform.clone();
+            async move {
+                if let Err(error) = firmware::service::sweep(&platform, proof).await {
+                    tracing::warn!(%error, "expired firmware was not removed; the next turn tries again");
+                }
+                Ok(())
+            }
         }
     });
     lifecycle.every("prune", PRUNE, move || {

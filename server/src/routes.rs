@@ -72,7 +72,48 @@ fn api(routes: &mut ServiceConfig) {
         .route("/orgs/{org}/products/{product}/firmwares", post().to(firmware::api::create))
         .route("/orgs/{org}/products/{product}/firmwares/{uuid}", get().to(firmware::api::show))
         .route("/orgs/{org}/products/{product}/firmwares/{uuid}", delete().to(firmware::api::delete))
-        .route("/orgs/{org}/products/{product}/firmwares/{uuid}/download", get().to(firmware::api::download));
+        .route("/orgs/{org}/products/{product}/firmwares/{uuid}/download", get().to(firmware::api::download))
+        .configure(api_of_fleet);
+}
+
+/// The part of the REST API that is about devices: their CAs, themselves, their deployments.
+fn api_of_fleet(routes: &mut ServiceConfig) {
+    routes
+        // ca
+        .route("/orgs/{org}/ca_certificates", get().to(ca::api::index))
+        .route("/orgs/{org}/ca_certificates", post().to(ca::api::create))
+        .route("/orgs/{org}/ca_certificates/verification_token", get().to(ca::api::verification_token))
+        .route("/orgs/{org}/ca_certificates/{serial}", get().to(ca::api::show))
+        .route("/orgs/{org}/ca_certificates/{serial}", delete().to(ca::api::delete))
+        // devices
+        .route("/orgs/{org}/products/{product}/devices", get().to(devices::api::index))
+        .route("/orgs/{org}/products/{product}/devices", post().to(devices::api::create))
+        .service(web::scope("/orgs/{org}/products/{product}/devices/{device}").configure(api_of_device))
+        .service(web::scope("/devices/{device}").configure(api_of_device))
+        // deployments
+        .route("/orgs/{org}/products/{product}/deployments", get().to(deployments::api::index))
+        .route("/orgs/{org}/products/{product}/deployments", post().to(deployments::api::create))
+        .route("/orgs/{org}/products/{product}/deployments/{deployment}", get().to(deployments::api::show))
+        .route("/orgs/{org}/products/{product}/deployments/{deployment}", put().to(deployments::api::update))
+        .route("/orgs/{org}/products/{product}/deployments/{deployment}", patch().to(deployments::api::update))
+        .route("/orgs/{org}/products/{product}/deployments/{deployment}", delete().to(deployments::api::delete));
+}
+
+/// One device, by its long or its short path.
+fn api_of_device(routes: &mut ServiceConfig) {
+    routes
+        .route("", get().to(devices::api::show))
+        .route("", put().to(devices::api::update))
+        .route("", patch().to(devices::api::update))
+        .route("", delete().to(devices::api::delete))
+        .route("/penalty", delete().to(devices::api::lift_penalty))
+        .route("/certificates", get().to(devices::api::certificates::index))
+        .route("/certificates", post().to(devices::api::certificates::create))
+        .route("/certificates/{serial}", get().to(devices::api::certificates::show))
+        .route(
+            "/certificates/{serial}",
+            delete().to(devices::api::certificates::delete),
+        );
 }
 
 /// The dashboard. A form's page and what it sends to have the same URL wherever they can.

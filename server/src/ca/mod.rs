@@ -3,11 +3,14 @@
 //! [`x509`] reads and checks certificates and does no I/O. What a certificate means for a device is decided by
 //! `devices::identity`.
 
+pub mod api;
 pub mod authority;
 pub mod model;
 pub mod pages;
 pub mod service;
 mod store;
+#[cfg(test)]
+mod tests;
 mod views;
 pub mod x509;
 

@@ -58,7 +58,7 @@ pub(super) async fn find_by_ski(conn: &mut PgConnection, _proof: Sweep, ski: &[u
     let row = sqlx::query_as!(
         Row,
         r#"SELECT c.id AS "id: CaId", c.org_id AS "org_id: OrgId", c.serial, c.der, c.not_before, c.not_after, c.description,
-                  c.check_expiration, p.id AS "jitp_product_id: ProductId", p.name AS "jitp_product_name?", c.jitp_tags,
+                  c.check_expiration, p.id AS "jitp_product_id?: ProductId", p.name AS "jitp_product_name?", c.jitp_tags,
                   c.jitp_description, c.last_used_at
            FROM ca_certificates c LEFT JOIN products p ON p.id = c.jitp_product_id AND p.deleted_at IS NULL
            WHERE c.ski = $1"#,
@@ -80,7 +80,7 @@ pub(super) async fn list(conn: &mut PgConnection, org: &Org) -> sqlx::Result<Vec
     let rows = sqlx::query_as!(
         Row,
         r#"SELECT c.id AS "id: CaId", c.org_id AS "org_id: OrgId", c.serial, c.der, c.not_before, c.not_after, c.description,
-                  c.check_expiration, p.id AS "jitp_product_id: ProductId", p.name AS "jitp_product_name?", c.jitp_tags,
+                  c.check_expiration, p.id AS "jitp_product_id?: ProductId", p.name AS "jitp_product_name?", c.jitp_tags,
                   c.jitp_description, c.last_used_at
            FROM ca_certificates c LEFT JOIN products p ON p.id = c.jitp_product_id AND p.deleted_at IS NULL
            WHERE c.org_id = $1 ORDER BY c.id"#,

@@ -3,6 +3,7 @@
 //! A group's concurrency is a fact of the database: an update that has not ended is a slot, and slots are taken under the
 //! lock of the group's row. [`plan`] is pure; [`service::take`] is the one place where a device is told.
 
+pub mod api;
 pub mod model;
 pub mod pages;
 pub mod plan;
@@ -10,6 +11,8 @@ pub mod requirement;
 pub mod scheduler;
 pub mod service;
 mod store;
+#[cfg(test)]
+mod tests;
 mod views;
 pub mod why;
 

@@ -291,12 +291,22 @@ pub struct RefusedDevice {
 pub struct Filter {
     /// Exactly this identifier.
     pub identifier: Option<String>,
+    /// This is part of its identifier.
+    pub identifier_part: Option<String>,
     /// Words that identifier, description or a tag contains, each.
     pub words: Vec<String>,
     /// Tags that it has, all of them.
     pub tags: Vec<String>,
+    /// It has no tags, or some.
+    pub untagged: Option<bool>,
     /// Its link stands there.
     pub connection: Option<&'static str>,
+    /// Nothing came from it since then.
+    pub silent_since: Option<OffsetDateTime>,
+    /// Deployments may tell it, or not.
+    pub updates_enabled: Option<bool>,
+    /// Deployments leave it alone beyond then.
+    pub blocked_at: Option<OffsetDateTime>,
     /// It runs this version.
     pub version: Option<String>,
     /// It has an update in flight.
@@ -307,6 +317,8 @@ pub struct Filter {
     pub architecture: Option<String>,
     /// Deleted devices: shown among the others, or not.
     pub with_deleted: bool,
+    /// Only deleted devices.
+    pub only_deleted: bool,
 }
 
 /// The column that orders a list; the identifier decides between equals.
@@ -323,6 +335,10 @@ pub enum Sort {
     LastSeen,
     /// By when it was registered.
     Created,
+    /// By when its link was joined.
+    Connected,
+    /// By its tags.
+    Tags,
 }
 
 /// One page of a list, by number.

@@ -29,6 +29,9 @@ pub enum ChangeError {
     /// The role is too low.
     #[error(transparent)]
     Forbidden(#[from] Forbidden),
+    /// The description is too long.
+    #[error("should be at most 500 characters")]
+    Description,
     /// A device has this identifier.
     #[error("has already been taken")]
     Taken,
@@ -94,7 +97,7 @@ pub async fn create(platform: &Platform, product: &Product, registration: Regist
         .await
         .map_err(|error| match db::violated(&error) {
             Some("devices_identifier_key") => ChangeError::Taken,
-            _ => ChangeError::Database(error),
+            _ => described(error),
         })?;
     store::delete_refusals(&mut tx, org, registration.identifier.as_str()).await?;
     let device = store::find(&mut tx, product, registration.identifier.as_str())
@@ -104,6 +107,13 @@ pub async fn create(platform: &Platform, product: &Product, registration: Regist
     tx.commit().await?;
     platform.events.ring();
     Ok(device)
+}
+
+fn described(error: sqlx::Error) -> ChangeError {
+    match db::violated(&error) {
+        Some("devices_description_check") => ChangeError::Description,
+        _ => ChangeError::Database(error),
+    }
 }
 
 /// Changes description, tags, or whether deployments may tell it.
@@ -119,7 +129,8 @@ pub async fn update(
     let org = product.org();
     org.require(Role::Manage)?;
     let mut tx = platform.db.begin().await?;
-    store::update(&mut tx, org, device.id, change, platform.clock.now()).await?;
+    let updated = store::update(&mut tx, org, device.id, change, platform.clock.now());
+    updated.await.map_err(described)?;
     let device = store::find(&mut tx, product, &device.identifier)
         .await?
         .ok_or(sqlx::Error::RowNotFound)?;

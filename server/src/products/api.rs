@@ -8,6 +8,7 @@ use super::model::{Changes, Product};
 use super::service::{self, ProductError};
 use crate::accounts::{self, Org, Viewer};
 use crate::app::App;
+use crate::web::coerce::boolean;
 use crate::web::extract::{Body, Query};
 use crate::web::{Error, api};
 
@@ -142,14 +143,6 @@ fn only(allowed: bool, field: &'static str, message: &str) -> Result<(), Error> 
         Ok(())
     } else {
         Err(Error::invalid(field, message))
-    }
-}
-
-fn boolean(value: &Value) -> Option<bool> {
-    match value {
-        Value::Bool(value) => Some(*value),
-        Value::String(text) => text.parse().ok(),
-        _ => None,
     }
 }
 

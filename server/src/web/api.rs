@@ -2,14 +2,17 @@
 
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use time::OffsetDateTime;
 use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
 
 use super::Error;
+use super::coerce::Number;
 
 /// The user agent of the command-line client whose deletes want a body.
 const OLD_CLIENT: &str = "mint/";
@@ -34,6 +37,20 @@ pub fn created(segments: &[&str], value: impl Serialize) -> HttpResponse {
         .json(json!({ "data": value }))
 }
 
+/// A PEM file, which clients send as base64.
+///
+/// # Errors
+/// 422 for the field when it is neither.
+pub fn pem(field: &'static str, text: &str) -> Result<String, Error> {
+    if text.trim_start().starts_with("-----BEGIN") {
+        return Ok(text.to_owned());
+    }
+    let packed: String = text.split_ascii_whitespace().collect();
+    let bytes = STANDARD.decode(packed).ok();
+    let pem = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
+    pem.ok_or_else(|| Error::invalid(field, "must be the base64 of a PEM file"))
+}
+
 /// 204.
 pub fn no_content() -> HttpResponse {
     HttpResponse::NoContent().finish()
@@ -41,8 +58,7 @@ pub fn no_content() -> HttpResponse {
 
 /// 204; the old client, which takes an empty body for a failure, gets 200 with `""`.
 pub fn deleted(request: &HttpRequest) -> HttpResponse {
-    let agent = request.headers().get(header::USER_AGENT);
-    if agent.is_some_and(|agent| agent.as_bytes().starts_with(OLD_CLIENT.as_bytes())) {
+    if is_old_client(request) {
         return HttpResponse::Ok().json("");
     }
     no_content()
@@ -62,6 +78,32 @@ pub fn page(rows: &[impl Serialize], paging: Paging, total: u64) -> HttpResponse
                 "total_pages": total.div_ceil(size.max(1)).max(1),
             }
         }))
+}
+
+/// Which page a query asks for, as `pagination[page]` and `pagination[page_size]`.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+pub struct PageQuery {
+    page: Option<Number>,
+    page_size: Option<Number>,
+}
+
+impl PageQuery {
+    /// The page, of `size` rows unless the query says otherwise.
+    ///
+    /// # Errors
+    /// 400 as for [`Paging::new`].
+    pub fn paging(self, size: u32) -> Result<Paging, Error> {
+        let number = |asked: Option<Number>, default: u32| {
+            asked.map_or(default, |number| u32::try_from(number.0).unwrap_or_default())
+        };
+        Paging::new(number(self.page, 1), number(self.page_size, size))
+    }
+}
+
+/// Whether the oldest client asks, which shows only what one answer holds.
+pub fn is_old_client(request: &HttpRequest) -> bool {
+    let agent = request.headers().get(header::USER_AGENT);
+    agent.is_some_and(|agent| agent.as_bytes().starts_with(OLD_CLIENT.as_bytes()))
 }
 
 /// Which page of a list.

@@ -40,6 +40,9 @@ pub enum Error {
     /// Understood and refused, field by field.
     #[error("invalid fields")]
     Invalid(FieldErrors),
+    /// Understood and refused, fields of a part: the part's name, then its fields.
+    #[error("invalid fields")]
+    InvalidIn(&'static str, FieldErrors),
     /// Asked too often.
     #[error("{0}")]
     TooMany(String),
@@ -57,6 +60,11 @@ impl Error {
         Self::Invalid(BTreeMap::from([(field, vec![message.into()])]))
     }
 
+    /// One invalid field of a part, such as `conditions`.
+    pub fn invalid_in(part: &'static str, field: &'static str, message: impl Into<String>) -> Self {
+        Self::InvalidIn(part, BTreeMap::from([(field, vec![message.into()])]))
+    }
+
     /// 401 for a request without a valid token.
     pub fn unauthenticated() -> Self {
         Self::Unauthorized(NOT_FOUND.to_owned())
@@ -70,7 +78,7 @@ impl Error {
                     .to_owned()
             }
             Self::NotFound => "There is nothing here, or it belongs to an org that you are not a member of.".to_owned(),
-            Self::InUse(fields) | Self::Invalid(fields) => {
+            Self::InUse(fields) | Self::Invalid(fields) | Self::InvalidIn(_, fields) => {
                 let sentences: Vec<String> = fields
                     .iter()
                     .map(|(field, messages)| format!("{field} {}", messages.join(", ")))
@@ -84,6 +92,7 @@ impl Error {
     fn body(&self) -> Value {
         match self {
             Self::InUse(fields) | Self::Invalid(fields) => json!({ "errors": fields }),
+            Self::InvalidIn(part, fields) => json!({ "errors": { *part: fields } }),
             Self::Internal(_) => {
                 json!({ "errors": { "detail": "Something failed on our side; the server's log has it under the request id." } })
             }
@@ -100,7 +109,7 @@ impl ResponseError for Error {
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::Conflict(_) | Self::InUse(_) => StatusCode::CONFLICT,
-            Self::Refused(_) | Self::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Refused(_) | Self::Invalid(_) | Self::InvalidIn(..) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,

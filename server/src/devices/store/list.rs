@@ -63,6 +63,8 @@ pub(in crate::devices) async fn list(
         Sort::Version => "s.firmware_version",
         Sort::LastSeen => "s.last_seen_at",
         Sort::Created => "d.created_at",
+        Sort::Connected => "s.connected_at",
+        Sort::Tags => "d.tags",
     });
     query.push(if window.descending {
         " DESC NULLS LAST"
@@ -90,24 +92,27 @@ pub(in crate::devices) async fn count(
 
 pub(super) fn push_filter(query: &mut QueryBuilder<Postgres>, product: &Product, filter: &Filter) {
     query.push(TABLES).push("d.product_id = ").push_bind(product.id().0);
-    if !filter.with_deleted {
+    if filter.only_deleted {
+        query.push(" AND d.deleted_at IS NOT NULL");
+    } else if !filter.with_deleted {
         query.push(" AND d.deleted_at IS NULL");
     }
     if let Some(identifier) = &filter.identifier {
         query.push(" AND d.identifier = ").push_bind(identifier.clone());
     }
+    if let Some(part) = &filter.identifier_part {
+        query.push(" AND d.identifier ILIKE ").push_bind(containing(part));
+    }
     if !filter.tags.is_empty() {
         query.push(" AND d.tags @> ").push_bind(filter.tags.clone());
     }
     for word in &filter.words {
-        let pattern = format!(
-            "%{}%",
-            word.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_")
-        );
+        let pattern = containing(word);
         query.push(" AND (d.identifier ILIKE ").push_bind(pattern.clone());
         query.push(" OR d.description ILIKE ").push_bind(pattern);
         query.push(" OR ").push_bind(word.clone()).push(" = ANY (d.tags))");
     }
+    push_facts(query, filter);
     if let Some(connection) = filter.connection {
         query.push(" AND s.connection = ").push_bind(connection);
     }
@@ -127,4 +132,25 @@ pub(super) fn push_filter(query: &mut QueryBuilder<Postgres>, product: &Product,
             " AND s.update_status IS NULL"
         });
     }
+}
+
+fn push_facts(query: &mut QueryBuilder<Postgres>, filter: &Filter) {
+    if let Some(untagged) = filter.untagged {
+        query.push(" AND (d.tags = '{}') = ").push_bind(untagged);
+    }
+    if let Some(since) = filter.silent_since {
+        query.push(" AND s.last_seen_at < ").push_bind(since);
+    }
+    if let Some(enabled) = filter.updates_enabled {
+        query.push(" AND d.updates_enabled = ").push_bind(enabled);
+    }
+    if let Some(at) = filter.blocked_at {
+        query.push(" AND d.updates_blocked_until > ").push_bind(at);
+    }
+}
+
+/// A pattern for texts that contain this one, whatever its characters.
+fn containing(text: &str) -> String {
+    let escaped = text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
+    format!("%{escaped}%")
 }

@@ -1,0 +1,209 @@
+use actix_web::http::header;
+use actix_web::test::TestRequest;
+use serde_json::{Value, json};
+use sqlx::PgPool;
+
+use crate::accounts::Role;
+use crate::testing::{Answer, Stage};
+
+const PRODUCT: &str = "/api/orgs/acme/products/kiosk";
+const DEPLOYMENTS: &str = "/api/orgs/acme/products/kiosk/deployments";
+const ALPHA: &str = "NpjkAsCCtnGM7+CqyHNlpdMXpf/HF4bGxY6LSsgmHh0=";
+const KIOSK_1_0: &[u8] = include_bytes!("../../../tests/fixtures/fwup/fw/kiosk-1.0.0.fw");
+const KIOSK_1_1: &[u8] = include_bytes!("../../../tests/fixtures/fwup/fw/kiosk-1.1.0.fw");
+
+/// An admin's token, and the UUIDs of two versions.
+async fn owner(stage: &Stage) -> (String, Value, Value) {
+    let (viewer, _) = stage.product("acme", "ada@x.io", "kiosk").await;
+    let token = stage.token(&viewer).await;
+    stage
+        .post(&token, "/api/orgs/acme/keys", json!({"name": "prod", "key": ALPHA}))
+        .await;
+    let (first, second) = (
+        upload(stage, &token, KIOSK_1_0).await,
+        upload(stage, &token, KIOSK_1_1).await,
+    );
+    (token, first, second)
+}
+
+async fn upload(stage: &Stage, token: &str, archive: &[u8]) -> Value {
+    let head = b"--limit\r\ncontent-disposition: form-data; name=\"firmware\"; filename=\"x\"\r\n\r\n";
+    let body = [head, archive, b"\r\n--limit--\r\n"].concat();
+    let request = TestRequest::post()
+        .uri(&format!("{PRODUCT}/firmwares"))
+        .insert_header((header::CONTENT_TYPE, "multipart/form-data; boundary=limit"))
+        .set_payload(body);
+    let answer = stage.call(Some(token), request).await;
+    assert_eq!(answer.status, 201, "{}", answer.json());
+    answer.data()["uuid"].clone()
+}
+
+async fn create(stage: &Stage, token: &str, name: &str, firmware: &Value) -> Answer {
+    let body = json!({
+        "name": name, "firmware": firmware, "is_active": true,
+        "conditions": {"version": ">= 0.1.0", "tags": ["prod"]}
+    });
+    stage.post(token, DEPLOYMENTS, body).await
+}
+
+#[sqlx::test(migrator = "crate::platform::db::MIGRATOR")]
+async fn a_deployment_is_made_off_started_released_and_deleted(db: PgPool) {
+    let stage = Stage::new(db).await;
+    let (token, first, second) = owner(&stage).await;
+    let made = create(&stage, &token, "prod east", &first).await;
+    assert_eq!(made.status, 201, "{}", made.json());
+    let path = format!("{DEPLOYMENTS}/prod%20east");
+    assert_eq!(made.header(header::LOCATION), path);
+    let shown = stage.get(&token, &path).await.data();
+    for (key, value) in [
+        ("name", json!("prod east")),
+        ("is_active", json!(false)),
+        ("state", json!("off")),
+        ("firmware_uuid", first.clone()),
+        ("archive_uuid", Value::Null),
+        (
+            "conditions",
+            json!({"version": ">= 0.1.0", "tags": ["prod"], "tag_operator": "and"}),
+        ),
+        ("concurrent_updates", json!(10)),
+        ("penalty_timeout_minutes", json!(1440)),
+        ("device_count", json!(0)),
+        ("releases_count", json!(1)),
+    ] {
+        assert_eq!(shown[key], value, "{key}");
+    }
+    assert_eq!(shown["current_release"]["number"], 1);
+    assert_eq!(shown["current_release"]["firmware"]["version"], "1.0.0");
+    assert_eq!(stage.get(&token, DEPLOYMENTS).await.data(), json!([shown]));
+    let on = stage.put(&token, &path, json!({"deployment": {"state": "on"}})).await;
+    assert_eq!((on.status.as_u16(), on.data()["state"].clone()), (200, json!("on")));
+    let body = json!({"deployment": {"firmware": second, "name": "ignored"}});
+    let released = stage.put(&token, &path, body).await;
+    assert_eq!(released.data()["firmware_uuid"], second);
+    assert_eq!(released.data()["releases_count"], 2);
+    assert_eq!(released.data()["name"], "prod east");
+    let running = stage.delete(&token, &path).await;
+    assert_eq!(running.status, 409);
+    let off = stage
+        .put(&token, &path, json!({"deployment": {"is_active": "false"}}))
+        .await;
+    assert_eq!(off.data()["is_active"], false);
+    assert_eq!(stage.delete(&token, &path).await.status, 204);
+    assert_eq!(stage.get(&token, &path).await.status, 404);
+    let audited = stage.audited().await;
+    let of_deployments: Vec<&String> = audited
+        .iter()
+        .filter(|action| action.starts_with("deployment."))
+        .collect();
+    assert_eq!(of_deployments.last().unwrap().as_str(), "deployment.deleted");
+}
+
+#[sqlx::test(migrator = "crate::platform::db::MIGRATOR")]
+async fn settings_are_taken_as_strings_and_by_shortcut(db: PgPool) {
+    let stage = Stage::new(db).await;
+    let (token, first, _) = owner(&stage).await;
+    create(&stage, &token, "prod", &first).await;
+    let path = format!("{DEPLOYMENTS}/prod");
+    let body = json!({"deployment": {
+        "concurrent_updates": "20", "penalty_timeout_minutes": 60, "tags": "a,b", "version": "~> 1.0",
+        "delta_updatable": "true", "notes": "slowly", "conditions": {"tag_operator": "or"}, "name": "slow"
+    }});
+    let changed = stage.put(&token, &path, body).await;
+    assert_eq!(changed.status, 200, "{}", changed.json());
+    let data = changed.data();
+    assert_eq!(data["concurrent_updates"], 20);
+    assert_eq!(data["penalty_timeout_minutes"], 60);
+    assert_eq!(
+        data["conditions"],
+        json!({"version": "~> 1.0", "tags": ["a", "b"], "tag_operator": "or"})
+    );
+    assert_eq!(
+        (data["name"].clone(), data["notes"].clone()),
+        (json!("slow"), json!("slowly"))
+    );
+    assert_eq!(stage.get(&token, &path).await.status, 404);
+    let top_level = stage
+        .put(&token, &format!("{DEPLOYMENTS}/slow"), json!({"concurrent_updates": 3}))
+        .await;
+    assert_eq!(top_level.data()["concurrent_updates"], 3);
+}
+
+#[sqlx::test(migrator = "crate::platform::db::MIGRATOR")]
+async fn deployments_that_cannot_be_are_422(db: PgPool) {
+    let stage = Stage::new(db).await;
+    let (token, first, _) = owner(&stage).await;
+    assert_eq!(create(&stage, &token, "prod", &first).await.status, 201);
+    let unknown = json!("00000000-0000-0000-0000-000000000000");
+    let base = json!({"name": "x", "firmware": first, "conditions": {}});
+    let with = |key: &str, value: Value| {
+        let mut body = base.clone();
+        body[key] = value;
+        body
+    };
+    for (body, pointer) in [
+        (with("name", json!("prod")), "/errors/name/0"),
+        (with("name", json!("")), "/errors/name/0"),
+        (with("firmware", unknown.clone()), "/errors/firmware/0"),
+        (with("firmware", Value::Null), "/errors/firmware/0"),
+        (json!({"name": "x", "firmware": first}), "/errors/conditions/0"),
+        (
+            with("conditions", json!({"version": "later"})),
+            "/errors/conditions/version/0",
+        ),
+        (
+            with("conditions", json!({"tags": ["a b"]})),
+            "/errors/conditions/tags/0",
+        ),
+        (
+            with("conditions", json!({"tag_operator": "xor"})),
+            "/errors/conditions/tag_operator/0",
+        ),
+        (with("concurrent_updates", json!(0)), "/errors/concurrent_updates/0"),
+        (
+            with("penalty_timeout_minutes", json!(-1)),
+            "/errors/penalty_timeout_minutes/0",
+        ),
+        (with("queue_management", json!("LIFO")), "/errors/detail"),
+    ] {
+        let answer = stage.post(&token, DEPLOYMENTS, body.clone()).await;
+        assert_eq!(answer.status, 422, "{body}: {}", answer.json());
+        assert!(answer.json().pointer(pointer).is_some(), "{body}: {}", answer.json());
+    }
+    let path = format!("{DEPLOYMENTS}/prod");
+    for body in [
+        json!({"state": "maybe"}),
+        json!({"firmware": unknown}),
+        json!({"archive": unknown}),
+    ] {
+        let answer = stage.put(&token, &path, json!({ "deployment": body })).await;
+        assert_eq!(answer.status, 422);
+    }
+}
+
+#[sqlx::test(migrator = "crate::platform::db::MIGRATOR")]
+async fn another_orgs_deployment_and_firmware_are_404_and_422(db: PgPool) {
+    let stage = Stage::new(db).await;
+    let (token, first, _) = owner(&stage).await;
+    create(&stage, &token, "prod", &first).await;
+    let (stranger, _) = stage.product("other", "eve@x.io", "kiosk").await;
+    let stranger = stage.token(&stranger).await;
+    assert_eq!(stage.get(&stranger, &format!("{DEPLOYMENTS}/prod")).await.status, 404);
+    let theirs = "/api/orgs/other/products/kiosk/deployments";
+    let answer = stage
+        .post(
+            &stranger,
+            theirs,
+            json!({"name": "x", "firmware": first, "conditions": {}}),
+        )
+        .await;
+    assert_eq!(answer.status, 422);
+    let (guest, _) = stage.member("acme", "bob@x.io", Role::View).await;
+    let guest = stage.token(&guest).await;
+    assert_eq!(stage.get(&guest, DEPLOYMENTS).await.status, 200);
+    assert_eq!(create(&stage, &guest, "x", &first).await.status, 403);
+    let body = json!({"deployment": {"state": "on"}});
+    assert_eq!(
+        stage.put(&guest, &format!("{DEPLOYMENTS}/prod"), body).await.status,
+        403
+    );
+}
