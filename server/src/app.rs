@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use actix_web::dev::ServerHandle;
 use actix_web::middleware::from_fn;
 use actix_web::{App as Http, HttpServer, web};
 use anyhow::Context as _;
+use futures_util::future::{join_all, try_join_all};
 use rustls::ServerConfig;
 use tokio_util::sync::CancellationToken;
 
@@ -16,16 +18,17 @@ use crate::firmware::FirmwareUrls;
 use crate::lifecycle::{self, DRAIN, Lifecycle};
 use crate::links::{self, Links, tls};
 use crate::listeners::{Addrs, Listeners};
+use crate::platform::blobs::Blobs;
 use crate::platform::clock::Clock;
 use crate::platform::events::Bus;
 use crate::platform::ids::Id as _;
 use crate::platform::metrics::Metrics;
 use crate::platform::nodes::NodeId;
 use crate::platform::random::Random;
-use crate::platform::store::StoreUrl;
 use crate::platform::vault::{MasterKey, Vault};
 use crate::platform::{Platform, db};
 use crate::routes;
+use crate::web::stream::Streams;
 use crate::web::{middleware, status};
 
 /// TLS handshakes that a worker does at once: a storm of reconnects is worked off, not refused.
@@ -42,6 +45,8 @@ pub struct App {
     pub platform: Platform,
     /// The gate of sign-ins.
     pub sign_ins: SignIns,
+    /// The open live streams.
+    pub streams: Streams,
     /// The device links of this node.
     pub links: Links,
     /// How the world reaches this server.
@@ -79,6 +84,7 @@ impl App {
         let app = Self {
             platform,
             sign_ins: SignIns::default(),
+            streams: Streams::default(),
             links,
             urls,
             firmware_urls,
@@ -101,8 +107,8 @@ pub struct Urls {
 /// Opens every handle of the platform on a database that is up to date.
 ///
 /// # Errors
-/// When the database does not answer or is behind, when the master key is not its own, when the store is incomplete.
-pub async fn open_platform(database_url: &Secret, store: &StoreUrl, master_key: MasterKey) -> anyhow::Result<Platform> {
+/// When the database does not answer or is behind, or when the master key is not its own.
+pub async fn open_platform(database_url: &Secret, blobs: Blobs, master_key: MasterKey) -> anyhow::Result<Platform> {
     let (clock, random) = (Clock::system(), Random::system());
     let db = db::connect(database_url.expose())
         .await
@@ -117,7 +123,7 @@ pub async fn open_platform(database_url: &Secret, store: &StoreUrl, master_key: 
     vault.check(&mut tx).await.context("the master key (master_key)")?;
     tx.commit().await?;
     Ok(Platform {
-        blobs: store.open().context("the object store (store)")?,
+        blobs,
         vault,
         events: Bus::default(),
         metrics: Metrics::new()?,
@@ -145,7 +151,8 @@ impl Server {
     pub async fn build(settings: Settings) -> anyhow::Result<Self> {
         let listeners = Listeners::bind(&settings.front)?;
         let tls = tls::from_files(&settings.device_cert, &settings.device_key)?;
-        let platform = open_platform(&settings.database_url, &settings.store, settings.master_key).await?;
+        let blobs = settings.store.open().context("the object store (store)")?;
+        let platform = open_platform(&settings.database_url, blobs, settings.master_key).await?;
         Self::assemble(platform, listeners, tls, &settings.front).await
     }
 
@@ -186,16 +193,18 @@ impl Server {
     pub async fn run(mut self, stop: CancellationToken) -> anyhow::Result<()> {
         let running = listen(&self.app, self.listeners, self.tls)?;
         let handles: Vec<_> = running.iter().map(actix_web::dev::Server::handle).collect();
-        let mut servers = futures_util::future::try_join_all(running.into_iter().map(tokio::spawn));
+        let mut servers = try_join_all(running.into_iter().map(tokio::spawn));
         let ended = tokio::select! {
             () = stop.cancelled() => None,
             ended = &mut servers => Some(ended),
         };
         tracing::info!("draining");
+        join_all(handles.iter().map(ServerHandle::pause)).await;
         self.app.stopping.cancel();
-        let stops = futures_util::future::join_all(handles.iter().map(|handle| handle.stop(true)));
-        tokio::join!(stops, self.lifecycle.drain());
+        self.lifecycle.drain().await;
+        // Tasks end before the listeners: a connection to the database that was opened by a listener's thread ends with it.
         self.lifecycle.finish(&self.app).await;
+        join_all(handles.iter().map(|handle| handle.stop(true))).await;
         let ended = match ended {
             Some(ended) => ended,
             None => servers.await,

@@ -1,9 +1,10 @@
 //! Every URL of the product, on one page.
 
+use actix_web::middleware::{Compress, from_fn};
 use actix_web::web::{self, ServiceConfig, delete, get, head, patch, post, put};
 
 use crate::links::listener;
-use crate::web::{Error, status};
+use crate::web::{Error, assets, csrf, page, status};
 use crate::{accounts, ca, deployments, devices, firmware, keys, products};
 
 /// What the web listener answers: pages, the REST API, firmware, status.
@@ -11,7 +12,22 @@ pub fn web(routes: &mut ServiceConfig) {
     routes
         .configure(status::routes)
         .configure(firmware_files)
-        .service(web::scope("/api").configure(api).default_service(web::to(nothing)));
+        .service(web::scope("/api").configure(api).default_service(web::to(nothing)))
+        .service(
+            web::scope("/static")
+                .route("/{path:.*}", get().to(assets::serve))
+                .wrap(page::headers())
+                .wrap(Compress::default()),
+        )
+        .service(
+            web::scope("")
+                .configure(pages)
+                .default_service(web::to(nothing))
+                .wrap(from_fn(csrf::guard))
+                .wrap(from_fn(page::errors))
+                .wrap(page::headers())
+                .wrap(Compress::default()),
+        );
 }
 
 /// What the device listener answers: links, firmware, status.
@@ -100,7 +116,72 @@ fn api_of_device(routes: &mut ServiceConfig) {
         );
 }
 
-/// What the API says of every other path: whoever asks learns nothing of what is there.
+/// The dashboard. A form's page and what it sends to have the same URL wherever they can.
+fn pages(routes: &mut ServiceConfig) {
+    routes
+        // accounts
+        .route("/sign-in", get().to(accounts::pages::new))
+        .route("/sign-in", post().to(accounts::pages::create))
+        .route("/sign-out", post().to(accounts::pages::delete))
+        .route("/theme", post().to(accounts::pages::theme))
+        .route("/live", get().to(accounts::pages::live))
+        // an org's settings
+        .route("/org/{org}/settings/keys", get().to(keys::pages::index))
+        .route("/org/{org}/settings/keys", post().to(keys::pages::create))
+        .route("/org/{org}/settings/keys/{key}/delete", get().to(keys::pages::confirm))
+        .route("/org/{org}/settings/keys/{key}/delete", post().to(keys::pages::delete))
+        .route("/org/{org}/settings/authorities", get().to(ca::pages::index))
+        .route("/org/{org}/settings/authorities", post().to(ca::pages::create))
+        .route("/org/{org}/settings/authorities/{serial}/delete", get().to(ca::pages::confirm))
+        .route("/org/{org}/settings/authorities/{serial}/delete", post().to(ca::pages::delete))
+        // products
+        .route("/", get().to(products::pages::index))
+        .route("/", post().to(products::pages::create))
+        .route("/org/{org}/{product}", get().to(products::pages::show))
+        .service(web::scope("/org/{org}/{product}").configure(product_pages));
+}
+
+/// The pages of one product.
+fn product_pages(routes: &mut ServiceConfig) {
+    use deployments::pages as groups;
+    use devices::pages::{self as list, certificates, edit, show};
+    routes
+        // devices; a device may be called anything, so what is not a device stands beside them
+        .route("/devices", get().to(list::index))
+        .route("/devices", post().to(edit::create))
+        .route("/new-device", get().to(edit::new))
+        .route("/device-rows", get().to(list::rows))
+        .route("/devices/{device}", get().to(show::show))
+        .route("/devices/{device}/edit", get().to(edit::edit))
+        .route("/devices/{device}/edit", post().to(edit::update))
+        .route("/devices/{device}/delete", get().to(edit::confirm))
+        .route("/devices/{device}/delete", post().to(edit::delete))
+        .route("/devices/{device}/restore", post().to(show::restore))
+        .route("/devices/{device}/unblock", post().to(show::unblock))
+        .route("/devices/{device}/certificates", post().to(certificates::create))
+        .route("/devices/{device}/certificates/{serial}/delete", post().to(certificates::delete))
+        // firmware
+        .route("/firmware", get().to(firmware::pages::index))
+        .route("/firmware", post().to(firmware::pages::create))
+        .route("/firmware/{firmware}", get().to(firmware::pages::show))
+        .route("/firmware/{firmware}/delete", get().to(firmware::pages::confirm))
+        .route("/firmware/{firmware}/delete", post().to(firmware::pages::delete))
+        // deployments
+        .route("/deployments", get().to(groups::index))
+        .route("/deployments", post().to(groups::edit::create))
+        .route("/deployments/new", get().to(groups::edit::new))
+        .route("/deployments/{deployment}", get().to(groups::show))
+        .route("/deployments/{deployment}/start", post().to(groups::start))
+        .route("/deployments/{deployment}/stop", post().to(groups::stop))
+        .route("/deployments/{deployment}/edit", get().to(groups::edit::edit))
+        .route("/deployments/{deployment}/edit", post().to(groups::edit::update))
+        .route("/deployments/{deployment}/release", get().to(groups::release::new))
+        .route("/deployments/{deployment}/release", post().to(groups::release::create))
+        .route("/deployments/{deployment}/delete", get().to(groups::edit::confirm))
+        .route("/deployments/{deployment}/delete", post().to(groups::edit::delete));
+}
+
+/// What is answered for every other path: whoever asks learns nothing of what is there.
 async fn nothing() -> Result<String, Error> {
     Err(Error::NotFound)
 }

@@ -312,3 +312,63 @@ async fn serve_refuses_a_database_that_is_behind_until_it_is_migrated(database: 
         Some(0)
     );
 }
+
+#[test]
+fn commands_work_on_the_database_of_an_up_that_runs() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path();
+    let run = |args: &[&str]| output_of(muster().args(args).arg("--data-dir").arg(path).current_dir(path));
+    let add = [
+        "user",
+        "add",
+        "--email",
+        "ada@example.com",
+        "--name",
+        "Ada",
+        "--org",
+        "acme",
+        "--role",
+        "admin",
+    ];
+    let early = run(&add);
+    assert_eq!(early.status.code(), Some(1));
+    assert!(
+        said(&early).contains("no `muster-server up` runs on --data-dir"),
+        "{}",
+        said(&early)
+    );
+
+    let up = Up::start(path);
+    let added = said(&run(&add));
+    assert!(
+        added.contains("with the password ") && added.contains("with the role admin"),
+        "{added}"
+    );
+    for args in [
+        ["ca", "init", "--org", "acme", "--name", "Kiosk CA"],
+        ["ca", "issue", "--org", "acme", "--identifier", "kiosk-1"],
+    ] {
+        let output = run(&args);
+        // The server's own ca.pem is not overwritten.
+        let taken = args[1] == "init";
+        assert_eq!(output.status.code(), Some(i32::from(taken)), "{}", said(&output));
+        if taken {
+            let output = run(&[args.as_slice(), &["--out", "kiosks.pem"]].concat());
+            assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+        }
+    }
+    assert!(path.join("kiosks.pem").exists() && path.join("kiosk-1.pem").exists() && path.join("kiosk-1.key").exists());
+
+    fs::write(path.join("new.key"), "11".repeat(32)).unwrap();
+    let rotated = said(&run(&["keys", "rotate", "--new-master-key", "new.key"]));
+    assert!(rotated.contains("2 keys of CAs"), "{rotated}");
+    drop(up);
+    let wrong = output_of(&mut Up::command(path));
+    assert!(
+        said(&wrong).contains("is this the master key that sealed it?"),
+        "{}",
+        said(&wrong)
+    );
+    fs::copy(path.join("new.key"), path.join("master.key")).unwrap();
+    Up::start(path);
+}

@@ -5,9 +5,8 @@ import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { rmSync } from 'node:fs';
-import { chmod, mkdir, mkdtemp, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readFile, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
-import net from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, test } from 'node:test';
@@ -69,14 +68,6 @@ function start(name, args, options = {}) {
   };
 }
 
-async function freePorts(count) {
-  const servers = Array.from({ length: count }, () => net.createServer().listen(0, '127.0.0.1'));
-  await Promise.all(servers.map((server) => once(server, 'listening')));
-  const ports = servers.map((server) => server.address().port);
-  await Promise.all(servers.map((server) => once(server.close(), 'close')));
-  return ports;
-}
-
 /** A folder that is gone when the test file ends. The user that Postgres runs as when we are root must be able to pass through it. */
 export async function temporaryFolder(name) {
   const folder = await mkdtemp(path.join(tmpdir(), `muster-${name}-`));
@@ -87,35 +78,30 @@ export async function temporaryFolder(name) {
 
 /**
  * Starts a server with everything embedded, on free ports and a folder of its own.
- * This function alone knows the server's flags and what it prints.
+ * This function alone knows the server's flags, what it leaves in its data folder and what it prints.
  */
 export async function startServer(extra = []) {
-  const folder = await temporaryFolder('server');
-  const [webPort, devicePort] = await freePorts(2);
-  const url = `http://localhost:${webPort}`;
+  const data = path.join(await temporaryFolder('server'), 'data');
   const server = start('muster-server', [
     'up',
-    ...['--data-dir', path.join(folder, 'data')],
-    ...['--web', `127.0.0.1:${webPort}`],
-    ...['--devices', `127.0.0.1:${devicePort}`],
-    ...['--public-url', url],
+    ...['--data-dir', data],
+    ...['--web', '127.0.0.1:0'],
+    ...['--devices', '127.0.0.1:0'],
     ...extra,
   ]);
   try {
+    const addresses = await server.until('addrs.json', async () => {
+      const text = await readFile(path.join(data, 'addrs.json'), 'utf8').catch(() => '');
+      return text.endsWith('\n') && JSON.parse(text);
+    });
+    const url = addresses.public_url;
     await server.until('/status/ready', () => fetch(`${url}/status/ready`).then((answer) => answer.ok, () => false));
-    const { email, password } = await server.until('the first sign-in', (printed) => {
+    const signIn = await server.until('the sign-in of the first admin', (printed) => {
       const email = /\b[\w.+-]+@[\w.-]+\b/.exec(printed)?.[0];
       const password = /password\W+(\S+)/i.exec(printed)?.[1];
       return email && password ? { email, password } : undefined;
     });
-    return {
-      ...server,
-      url,
-      devices: `127.0.0.1:${devicePort}`,
-      folder,
-      email,
-      password,
-    };
+    return { ...server, ...signIn, url, devices: addresses.devices, ca: path.join(data, 'ca.pem') };
   } catch (error) {
     await server.stop().catch(() => {});
     throw error;

@@ -8,6 +8,7 @@ use anyhow::{Context as _, bail};
 use muster_fwup::PrivateKey;
 use muster_tests::board::Wiring;
 use muster_tests::proxy::Proxy;
+use muster_tests::world::passable;
 use muster_tests::{Api, Authority, Board, Kiosk, Power, Server};
 use serde_json::{Value, json};
 
@@ -47,7 +48,7 @@ struct Stage {
 /// Shows the rollout and ends, with a table.
 pub async fn once() -> anyhow::Result<()> {
     let folder = tempfile::Builder::new().prefix("muster-demo-").tempdir()?;
-    open(folder.path())?;
+    passable(folder.path())?;
     let begun = Instant::now();
     let stage = set(folder.path(), &["--web", "127.0.0.1:0", "--devices", "127.0.0.1:0"]).await?;
     let ends = roll_out(&stage).await?;
@@ -85,7 +86,7 @@ pub async fn stay(folder: &Path) -> anyhow::Result<()> {
         folder.join("demo"),
         "made by `make demo`, which removes this folder when it starts\n",
     )?;
-    open(&folder)?;
+    passable(&folder)?;
     let stage = set(&folder, &["--web", WEB, "--devices", DEVICES]).await?;
     let (email, password) = stage.server.sign_in()?;
     line("");
@@ -101,15 +102,6 @@ pub async fn stay(folder: &Path) -> anyhow::Result<()> {
     line("It stays up until Ctrl-C.");
     std::future::pending::<()>().await;
     Ok(())
-}
-
-/// The user that Postgres runs as when we are root must be able to pass through.
-fn open(folder: &Path) -> anyhow::Result<()> {
-    use std::os::unix::fs::PermissionsExt as _;
-    Ok(std::fs::set_permissions(
-        folder,
-        std::fs::Permissions::from_mode(0o755),
-    )?)
 }
 
 async fn set(folder: &Path, addresses: &[&str]) -> anyhow::Result<Stage> {

@@ -145,6 +145,18 @@ impl Board {
         Ok(uboot_env::parse(&block)?)
     }
 
+    /// Where a slot begins on its disk, in bytes, by the partition table.
+    ///
+    /// # Errors
+    /// When the disk cannot be read.
+    pub fn slot_offset(&self, slot: &str) -> anyhow::Result<u64> {
+        use std::os::unix::fs::FileExt as _;
+        let entry = if slot == "a" { 1 } else { 2 };
+        let mut start = [0; 4];
+        std::fs::File::open(self.folder.join("disk.img"))?.read_exact_at(&mut start, 446 + entry * 16 + 8)?;
+        Ok(u64::from(u32::from_le_bytes(start)) * 512)
+    }
+
     /// What the server says of it.
     ///
     /// # Errors

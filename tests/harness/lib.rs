@@ -9,6 +9,8 @@ pub mod firmware;
 pub mod process;
 pub mod proxy;
 pub mod server;
+pub mod wire;
+pub mod world;
 
 pub use api::Api;
 pub use board::{Board, Power};
@@ -17,3 +19,4 @@ pub use eventually::eventually;
 pub use firmware::Kiosk;
 pub use muster_agent::platform::slot::Behaviour;
 pub use server::Server;
+pub use world::World;

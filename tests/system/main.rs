@@ -1,1 +1,8 @@
-//! System tests.
+//! System tests: a real server with a real Postgres, real TLS, real agents on virtual boards.
+
+mod behaviours;
+mod frames;
+mod power;
+mod refusals;
+mod rollout;
+mod tidy;

@@ -7,12 +7,14 @@
 pub mod api;
 pub mod extract;
 pub mod model;
+pub mod pages;
 mod password;
 pub mod service;
 mod store;
 #[cfg(test)]
 mod tests;
 mod token;
+mod views;
 
 pub use model::{Email, Forbidden, Org, OrgId, Role, SESSION_COOKIE, SESSION_LIFETIME, UserId, Via, Viewer};
 pub use password::{MAX_FAILURES, PASSWORD_LEN, Refused, SignIns};

@@ -12,6 +12,7 @@ use super::password::{self, PASSWORD_LEN, Refused, SignIns};
 use super::store::{self, TokenRow, UserRow};
 use super::token::{TokenContext, TokenSecret};
 use crate::audit::{self, Act, Actor, Subject};
+use crate::platform::sweep::Sweep;
 use crate::platform::{Platform, db};
 
 /// Who made the first org.
@@ -131,6 +132,14 @@ pub async fn access(conn: &mut PgConnection, viewer: &Viewer, org: &str) -> sqlx
 /// When the database fails.
 pub async fn orgs(conn: &mut PgConnection, viewer: &Viewer) -> sqlx::Result<Vec<Org>> {
     store::list_orgs(conn, viewer).await
+}
+
+/// The org of this name, for the server's own jobs and for the command line.
+///
+/// # Errors
+/// When the database fails.
+pub async fn find_org(conn: &mut PgConnection, _proof: Sweep, name: &str) -> sqlx::Result<Option<OrgId>> {
+    store::find_org_id(conn, name).await
 }
 
 /// Makes the first org and its admin; answers the admin's password, which is shown once. `None` when there is an org.

@@ -12,6 +12,16 @@ pub enum Actor {
     System(&'static str),
 }
 
+impl Actor {
+    /// What they are called.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::User(_, name) => name,
+            Self::System(name) => name,
+        }
+    }
+}
+
 /// What was acted upon.
 #[derive(Debug, Clone)]
 pub struct Subject<'a> {

@@ -6,10 +6,12 @@
 pub mod api;
 pub mod authority;
 pub mod model;
+pub mod pages;
 pub mod service;
 mod store;
 #[cfg(test)]
 mod tests;
+mod views;
 pub mod x509;
 
 pub use model::{Ca, CaId, Jitp};

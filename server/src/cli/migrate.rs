@@ -19,10 +19,8 @@ pub(super) struct Migrate {
 }
 
 /// Runs every migration that the database lacks. Several at once wait for each other.
-pub(super) async fn run(mut inputs: Inputs) -> anyhow::Result<()> {
-    let url = read_database_url(&mut inputs);
-    inputs.finish()?;
-    let url = url.context("database_url")?;
+pub(super) async fn run(inputs: Inputs) -> anyhow::Result<()> {
+    let url = read_database_url(inputs)?;
     let db = db::connect(url.expose())
         .await
         .context("the database (database_url) does not answer")?;

@@ -1,12 +1,16 @@
 //! The command line: one file a command. A command reads its flags, does its work through the faces of the rooms, and says
 //! what it did.
 
+mod ca;
 mod config;
+mod keys;
 mod migrate;
+mod offline;
 mod output;
 mod serve;
 mod signals;
 mod up;
+mod user;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -54,6 +58,15 @@ enum Command {
     Serve(serve::Serve),
     /// Bring the database up to date
     Migrate(migrate::Migrate),
+    /// People who sign in
+    #[command(subcommand)]
+    User(user::User),
+    /// CAs whose keys the server holds
+    #[command(subcommand)]
+    Ca(ca::Ca),
+    /// The keys of the secrets in the database
+    #[command(subcommand)]
+    Keys(keys::Keys),
     /// Look at the configuration
     #[command(subcommand)]
     Config(config::Config),
@@ -93,6 +106,9 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             Command::Up(command) => command.run(inputs).await,
             Command::Serve(_) => serve::run(inputs).await,
             Command::Migrate(_) => migrate::run(inputs).await,
+            Command::User(command) => command.run(inputs).await,
+            Command::Ca(command) => command.run(inputs).await,
+            Command::Keys(command) => command.run(inputs).await,
             Command::Config(_) => config::check(inputs),
         }
     })
@@ -115,6 +131,9 @@ impl Command {
             Self::Up(command) => vec![&command.front],
             Self::Serve(command) => command.groups(),
             Self::Migrate(command) => vec![&command.database],
+            Self::User(command) => command.offline().groups(),
+            Self::Ca(command) => command.offline().groups(),
+            Self::Keys(command) => command.offline().groups(),
             Self::Config(config::Config::Check(command)) => command.groups(),
         }
     }

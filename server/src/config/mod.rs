@@ -152,12 +152,25 @@ impl Logging {
     }
 }
 
-/// The URL of the database alone, as the commands that only need it take it.
+/// The URL of the database alone.
 ///
 /// # Errors
 /// When it is missing or bad.
-pub fn read_database_url(inputs: &mut Inputs) -> Option<Secret> {
-    inputs.required("database_url", "this command works on a database", values::database_url)
+pub fn read_database_url(mut inputs: Inputs) -> Result<Secret, ConfigError> {
+    let url = inputs.required("database_url", "this command works on a database", values::database_url);
+    inputs.finish()?;
+    url.ok_or_else(ConfigError::default)
+}
+
+/// The URL of the database and the key to its secrets.
+///
+/// # Errors
+/// When one is missing or bad.
+pub fn read_database(mut inputs: Inputs) -> Result<(Secret, MasterKey), ConfigError> {
+    let url = inputs.required("database_url", "this command works on a database", values::database_url);
+    let key = inputs.required("master_key", "it opens the secrets in the database", read_master_key);
+    inputs.finish()?;
+    url.zip(key).ok_or_else(ConfigError::default)
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 
 pub mod api;
 pub mod model;
+pub mod pages;
 pub mod plan;
 pub mod requirement;
 pub mod scheduler;
@@ -12,6 +13,8 @@ pub mod service;
 mod store;
 #[cfg(test)]
 mod tests;
+mod views;
+pub mod why;
 
 pub use model::{Group, GroupId, Outcome, Status, UpdateId};
 pub use scheduler::Scheduler;

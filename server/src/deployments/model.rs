@@ -212,6 +212,40 @@ pub struct UpdateEntry {
     pub ended_at: Option<OffsetDateTime>,
 }
 
+/// One release of a group's past.
+#[derive(Debug, Clone)]
+pub struct ReleaseEntry {
+    /// Counted from 1.
+    pub number: i32,
+    /// Its firmware's version.
+    pub version: String,
+    /// Its firmware's fwup UUID.
+    pub firmware_uuid: Uuid,
+    /// Who made it, unless that was a program without a person.
+    pub created_by: Option<String>,
+    /// When.
+    pub created_at: OffsetDateTime,
+}
+
+/// Where a device stands on its way to a group's release.
+#[derive(Debug, Clone)]
+pub struct DeviceUpdate {
+    /// The device.
+    pub identifier: String,
+    /// Where it stands.
+    pub status: Status,
+    /// Its progress in percent.
+    pub percent: Option<i16>,
+    /// Why it ended so.
+    pub reason: Option<String>,
+    /// When it was told first.
+    pub told_at: Option<OffsetDateTime>,
+    /// When something last changed.
+    pub updated_at: OffsetDateTime,
+    /// When it ended.
+    pub ended_at: Option<OffsetDateTime>,
+}
+
 /// The firmware that a device is to be told, with what the message needs.
 #[derive(Debug, Clone)]
 pub struct Told {

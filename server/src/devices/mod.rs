@@ -7,10 +7,13 @@ pub mod api;
 pub mod extract;
 pub mod identity;
 pub mod model;
+pub mod pages;
+pub mod query;
 pub mod service;
 mod store;
 #[cfg(test)]
 mod tests;
+mod views;
 
 pub use identity::{Peer, Refusal};
 pub use model::{Connection, Device, DeviceId, Identifier, Tag, Validation};

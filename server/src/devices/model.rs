@@ -354,6 +354,39 @@ pub struct Window {
     pub limit: i64,
 }
 
+/// A row beside a page of a list: where the page begins or ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PageKey {
+    /// What the list is sorted by, as text.
+    pub value: Option<String>,
+    /// The device.
+    pub identifier: String,
+}
+
+/// Where a page begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PageFrom {
+    /// With the first row.
+    Start,
+    /// After this row.
+    After(PageKey),
+    /// It ends before this row.
+    Before(PageKey),
+}
+
+/// One page of a list, by key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page {
+    /// Column.
+    pub sort: Sort,
+    /// Largest first.
+    pub descending: bool,
+    /// Where it begins.
+    pub from: PageFrom,
+    /// Rows in it.
+    pub limit: i64,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,6 +1,6 @@
 //! Use cases of devices: what operators do with them, and what links write of them.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use serde_json::json;
 use sqlx::PgConnection;
@@ -8,7 +8,8 @@ use uuid::Uuid;
 
 use super::identity::Peer;
 use super::model::{
-    Device, DeviceCertificate, DeviceId, Filter, Identifier, LinkId, RefusedDevice, Tag, Validation, Window,
+    Device, DeviceCertificate, DeviceId, Filter, Identifier, LinkId, Page, PageKey, RefusedDevice, Sort, Tag,
+    Validation, Window,
 };
 pub use super::store::Change;
 use super::store::{self, NewCertificate, NewDevice, sweep};
@@ -329,12 +330,54 @@ pub async fn list(
     store::list(conn, product, filter, window).await
 }
 
+/// One page of the product's devices, by key.
+///
+/// # Errors
+/// When the database fails.
+pub async fn page(
+    conn: &mut PgConnection,
+    product: &Product,
+    filter: &Filter,
+    page: &Page,
+) -> sqlx::Result<Vec<Device>> {
+    store::page(conn, product, filter, page).await
+}
+
+/// The key of a row of a list that is sorted so.
+pub fn page_key(device: &Device, sort: Sort) -> PageKey {
+    store::key(device, sort)
+}
+
+/// These devices of the product; those that are not its own are left out.
+///
+/// # Errors
+/// When the database fails.
+pub async fn by_ids(conn: &mut PgConnection, product: &Product, ids: &[Uuid]) -> sqlx::Result<Vec<Device>> {
+    store::by_ids(conn, product, ids).await
+}
+
 /// How many devices a filter shows.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn count(conn: &mut PgConnection, product: &Product, filter: &Filter) -> sqlx::Result<i64> {
     store::count(conn, product, filter).await
+}
+
+/// How many devices of the product run each firmware, by its fwup UUID.
+///
+/// # Errors
+/// When the database fails.
+pub async fn running(conn: &mut PgConnection, product: &Product) -> sqlx::Result<HashMap<Uuid, i64>> {
+    store::running(conn, product).await
+}
+
+/// How many devices each product of the org has, and how many of them are connected. Products without devices are left out.
+///
+/// # Errors
+/// When the database fails.
+pub async fn census(conn: &mut PgConnection, org: &Org) -> sqlx::Result<Vec<(ProductId, i64, i64)>> {
+    store::census(conn, org).await
 }
 
 /// The device's certificates, oldest first.

@@ -8,6 +8,7 @@ pub mod api;
 pub mod download;
 mod inspect;
 pub mod model;
+pub mod pages;
 pub mod range;
 pub mod receive;
 pub mod service;
@@ -16,6 +17,7 @@ mod store;
 mod tests;
 pub mod upload;
 pub mod url;
+mod views;
 
 pub use model::{Firmware, FirmwareId};
 pub use url::{FirmwareUrls, Holder, LINK_LIFETIME};

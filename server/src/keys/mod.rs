@@ -4,9 +4,11 @@
 
 pub mod api;
 pub mod model;
+pub mod pages;
 pub mod service;
 mod store;
 #[cfg(test)]
 mod tests;
+mod views;
 
 pub use model::{KeyId, SigningKey};

@@ -5,10 +5,12 @@
 pub mod api;
 pub mod extract;
 pub mod model;
+pub mod pages;
 pub mod service;
 mod store;
 #[cfg(test)]
 mod tests;
+pub mod views;
 
 pub use model::{Changes, Product, ProductId};
 pub use service::{access, lock};

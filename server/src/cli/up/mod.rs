@@ -11,13 +11,21 @@ use clap::Args;
 use self::dir::DataDir;
 use super::{output, signals};
 use crate::app::{Server, Urls, open_platform};
+use crate::ca::authority::Authority;
 use crate::config::{Front, FrontFlags, Inputs, Secret};
 use crate::links::tls;
 use crate::listeners::Listeners;
+use crate::platform::Platform;
 use crate::platform::postgres::{Cluster, Prepared};
 use crate::platform::random::Random;
 use crate::platform::store::StoreUrl;
+use crate::platform::sweep::Sweep;
 use crate::platform::{db, nodes};
+use crate::{accounts, ca};
+
+/// The CA's name. It differs from that of every certificate that it signs by more than case, or OpenSSL would take them
+/// for signed by themselves.
+const CA_NAME: &str = "Muster CA";
 
 /// The flags of `up`.
 #[derive(Debug, Args)]
@@ -79,12 +87,12 @@ impl Up {
         let url = Secret::new(cluster.url());
         dir.write_database_url(&url)?;
         migrate(&url).await?;
-        let store = StoreUrl::Folder(dir.blobs());
-        let platform = open_platform(&url, &store, dir.master_key(random)?).await?;
+        let blobs = StoreUrl::Folder(dir.blobs()).open().context("the folder of firmware")?;
+        let platform = open_platform(&url, blobs, dir.master_key(random)?).await?;
         nodes::forget_all(&mut *platform.db.acquire().await?).await?;
         let urls = listeners.urls(front);
-        let (authority, _key) =
-            crate::ca::authority::Authority::create("Muster", random.bytes(), platform.clock.now())?;
+        self.bootstrap(&platform).await?;
+        let authority = self.authority(&platform).await?;
         let files = listener_cert::ensure(dir, &platform, &authority, &urls, listeners.addrs().devices.ip())?;
         let tls = tls::from_files(&files.certificate, &files.key)?;
         let server = Server::assemble(platform, listeners, tls, front).await?;
@@ -93,14 +101,48 @@ impl Up {
         Ok(server)
     }
 
+    /// The first org and its admin. The password is said as soon as it counts: nobody can say it later.
+    async fn bootstrap(&self, platform: &Platform) -> anyhow::Result<()> {
+        let made = accounts::service::bootstrap(platform, &self.org, &self.admin_email)
+            .await
+            .with_context(|| format!("the first org ({}) and its admin ({})", self.org, self.admin_email))?;
+        if let Some(password) = made {
+            output::line(format_args!("Made the org {} and its admin.", self.org));
+            output::line(format_args!("  sign in as         {}", self.admin_email));
+            output::line(format_args!(
+                "  with the password  {} (shown this once)",
+                password.as_str()
+            ));
+        }
+        Ok(())
+    }
+
+    /// The CA that agents know the server by; made for the first org at the first start.
+    async fn authority(&self, platform: &Platform) -> anyhow::Result<Authority> {
+        let proof = Sweep::of_the_server();
+        let mut tx = platform.db.begin().await?;
+        if let Some(authority) = ca::service::open_first_own(&mut tx, platform, proof).await? {
+            return Ok(authority);
+        }
+        let org = accounts::service::find_org(&mut tx, proof, &self.org)
+            .await?
+            .with_context(|| {
+                format!(
+                    "there is no org {}, for which a CA could be made; name one with --org",
+                    self.org
+                )
+            })?;
+        let authority = ca::service::create_own(&mut tx, platform, proof, org, CA_NAME).await?;
+        tx.commit().await?;
+        Ok(authority)
+    }
+
     fn announce(dir: &DataDir, urls: &Urls, server: &Server) {
-        output::line(format_args!("Muster is up at      {}", urls.public));
-        output::line(format_args!(
-            "  devices connect to wss://{} (CA: {})",
-            server.addrs().devices,
-            dir.ca().display()
-        ));
-        output::line(format_args!("  everything lies in {}", dir.path().display()));
+        output::line(format_args!("Muster is up at {}", urls.public));
+        output::line(format_args!("  devices connect to  wss://{}", server.addrs().devices));
+        output::line(format_args!("  and trust the CA    {}", dir.ca().display()));
+        output::line(format_args!("  everything lies in  {}", dir.path().display()));
+        output::line("Ctrl-C stops it.");
     }
 }
 

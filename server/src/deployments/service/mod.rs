@@ -10,7 +10,7 @@ use serde_json::json;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::model::{CONCURRENT_MAX, Group, GroupId, Progress, UpdateEntry};
+use super::model::{CONCURRENT_MAX, DeviceUpdate, Group, GroupId, Progress, ReleaseEntry, UpdateEntry};
 use super::requirement::{Requirement, RequirementError};
 use super::store;
 pub use super::store::Settings;
@@ -306,4 +306,44 @@ pub async fn groups_of(
 ) -> sqlx::Result<Vec<(DeviceId, GroupId)>> {
     let ids: Vec<Uuid> = devices.iter().map(|device| device.id.0).collect();
     store::groups_of(conn, product, &ids).await
+}
+
+/// The device's group, if one has it.
+///
+/// # Errors
+/// When the database fails.
+pub async fn group_of(conn: &mut PgConnection, product: &Product, device: &Device) -> sqlx::Result<Option<Group>> {
+    match store::group_name_of(conn, product, device.id).await? {
+        Some(name) => find(conn, product, &name).await,
+        None => Ok(None),
+    }
+}
+
+/// How many updates of the group are in flight.
+///
+/// # Errors
+/// When the database fails.
+pub async fn slots_taken(conn: &mut PgConnection, product: &Product, group: &Group) -> sqlx::Result<i64> {
+    store::slots_taken(conn, product, group.id).await
+}
+
+/// The group's releases, newest first.
+///
+/// # Errors
+/// When the database fails.
+pub async fn releases(conn: &mut PgConnection, product: &Product, group: &Group) -> sqlx::Result<Vec<ReleaseEntry>> {
+    store::releases(conn, product, group.id).await
+}
+
+/// Devices on their way to the group's release, and those that did not get there.
+///
+/// # Errors
+/// When the database fails.
+pub async fn under_way(
+    conn: &mut PgConnection,
+    product: &Product,
+    group: &Group,
+    limit: i64,
+) -> sqlx::Result<Vec<DeviceUpdate>> {
+    store::under_way(conn, product, group.id, limit).await
 }

@@ -40,6 +40,7 @@ pub async fn arrive(
     joined: &[Joined],
 ) -> sqlx::Result<HashMap<DeviceId, Effect>> {
     let before: HashMap<DeviceId, &Joined> = joined.iter().map(|joined| (joined.device, joined)).collect();
+    take_back_successes(conn, platform, proof, records, &before).await?;
     let ids: Vec<Uuid> = joined
         .iter()
         .filter(|joined| joined.in_flight)
@@ -56,8 +57,7 @@ pub async fn arrive(
         match judge(&update, record, before.get(&update.device).copied()) {
             Verdict::Ended(outcome) => end(conn, platform, proof, &record.peer, &update, &outcome).await?,
             Verdict::GoesOn => going.push(update.device.0),
-            Verdict::TellAgain => again.push(update.id.0),
-            Verdict::Waits => again.push(update.id.0),
+            Verdict::TellAgain | Verdict::Waits => again.push(update.id.0),
         }
     }
     let now = platform.clock.now();
@@ -80,6 +80,34 @@ pub async fn arrive(
         .into_iter()
         .map(|told| (told.device, Effect::Tell(Box::new(told))))
         .collect())
+}
+
+/// A device that came back on the new firmware and then went back to the old one: what counted as success was none.
+async fn take_back_successes(
+    conn: &mut PgConnection,
+    platform: &Platform,
+    proof: Sweep,
+    records: &[JoinRecord],
+    before: &HashMap<DeviceId, &Joined>,
+) -> sqlx::Result<()> {
+    let now = platform.clock.now();
+    for record in records {
+        let Some(before) = before.get(&record.peer.device()) else {
+            continue;
+        };
+        let went_back = record.join.meta.firmware_auto_revert_detected.unwrap_or(false)
+            && before.previous_firmware != record.firmware_uuid();
+        let Some(left) = before.previous_firmware.filter(|_| went_back && !before.in_flight) else {
+            continue;
+        };
+        let reason = "The device ran the new firmware and went back to the old one.";
+        if let Some(penalty) = sweep::take_back(conn, proof, record.peer.device(), left, reason, now).await? {
+            let until = now + time::Duration::seconds(penalty.into());
+            devices::block(conn, proof, &[record.peer.device()], Some(until)).await?;
+            platform.metrics.updates_ended.with_label_values(&["taken_back"]).inc();
+        }
+    }
+    Ok(())
 }
 
 fn judge(update: &Flying, record: &JoinRecord, before: Option<&Joined>) -> Verdict {

@@ -6,7 +6,9 @@ use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::model::{Group, GroupId, Progress, ReleaseId, Status, TagOperator, UpdateEntry, UpdateId};
+use super::model::{
+    DeviceUpdate, Group, GroupId, Progress, ReleaseEntry, ReleaseId, Status, TagOperator, UpdateEntry, UpdateId,
+};
 use crate::accounts::UserId;
 use crate::devices::DeviceId;
 use crate::products::Product;
@@ -287,4 +289,74 @@ pub(super) async fn progress(conn: &mut PgConnection, product: &Product, group: 
         by_status,
         reasons,
     })
+}
+
+/// The device's group.
+pub(super) async fn group_name_of(
+    conn: &mut PgConnection,
+    product: &Product,
+    device: DeviceId,
+) -> sqlx::Result<Option<String>> {
+    sqlx::query_scalar!(
+        "SELECT g.name FROM deployment_members m JOIN deployment_groups g ON g.id = m.group_id
+         WHERE m.device_id = $1 AND g.product_id = $2",
+        device.0,
+        product.id().0
+    )
+    .fetch_optional(conn)
+    .await
+}
+
+/// The group's updates in flight.
+pub(super) async fn slots_taken(conn: &mut PgConnection, product: &Product, group: GroupId) -> sqlx::Result<i64> {
+    sqlx::query_scalar!(
+        r#"SELECT count(*) AS "count!" FROM updates WHERE product_id = $1 AND group_id = $2 AND ended_at IS NULL"#,
+        product.id().0,
+        group.0
+    )
+    .fetch_one(conn)
+    .await
+}
+
+/// The group's releases, newest first.
+pub(super) async fn releases(
+    conn: &mut PgConnection,
+    product: &Product,
+    group: GroupId,
+) -> sqlx::Result<Vec<ReleaseEntry>> {
+    sqlx::query_as!(
+        ReleaseEntry,
+        r#"SELECT r.number, f.version, f.uuid AS firmware_uuid, u.name AS "created_by?", r.created_at
+           FROM releases r JOIN firmwares f ON f.id = r.firmware_id JOIN deployment_groups g ON g.id = r.group_id
+           LEFT JOIN users u ON u.id = r.created_by
+           WHERE g.product_id = $1 AND r.group_id = $2 ORDER BY r.number DESC LIMIT 50"#,
+        product.id().0,
+        group.0
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// Devices whose latest update to the current release is going on or did not succeed, newest change first.
+pub(super) async fn under_way(
+    conn: &mut PgConnection,
+    product: &Product,
+    group: GroupId,
+    limit: i64,
+) -> sqlx::Result<Vec<DeviceUpdate>> {
+    sqlx::query_as!(
+        DeviceUpdate,
+        r#"SELECT identifier, status AS "status!: Status", percent, reason, told_at, updated_at, ended_at FROM (
+               SELECT DISTINCT ON (u.device_id) d.identifier, u.status, u.percent, u.reason, u.told_at, u.updated_at, u.ended_at
+               FROM updates u JOIN devices d ON d.id = u.device_id
+               WHERE u.group_id = $1 AND u.product_id = $2 AND d.deleted_at IS NULL
+                 AND u.release_id = (SELECT id FROM releases WHERE group_id = $1 ORDER BY number DESC LIMIT 1)
+               ORDER BY u.device_id, u.id DESC) latest
+           WHERE status <> 'succeeded' ORDER BY ended_at IS NOT NULL, identifier LIMIT $3"#,
+        group.0,
+        product.id().0,
+        limit
+    )
+    .fetch_all(conn)
+    .await
 }

@@ -438,3 +438,26 @@ pub(in crate::deployments) async fn update_late_reason(
     .await?;
     Ok(())
 }
+
+/// Turns the device's last success, if it led to `left`, into a failure; gives its group's penalty in seconds.
+pub(in crate::deployments) async fn take_back(
+    conn: &mut PgConnection,
+    _proof: Sweep,
+    device: DeviceId,
+    left: Uuid,
+    reason: &str,
+    now: OffsetDateTime,
+) -> sqlx::Result<Option<i32>> {
+    sqlx::query_scalar!(
+        r#"UPDATE updates u SET status = 'failed', reason = $3, updated_at = $4, ended_at = $4 FROM firmwares f
+           WHERE f.id = u.firmware_id AND f.uuid = $2 AND u.status = 'succeeded'
+             AND u.id = (SELECT id FROM updates WHERE device_id = $1 ORDER BY id DESC LIMIT 1)
+           RETURNING coalesce((SELECT penalty_seconds FROM deployment_groups g WHERE g.id = u.group_id), 0) AS "penalty!""#,
+        device.0,
+        left,
+        reason,
+        now
+    )
+    .fetch_optional(conn)
+    .await
+}

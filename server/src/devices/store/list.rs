@@ -6,7 +6,7 @@ use crate::accounts::Viewer;
 use crate::devices::model::{Device, Filter, Sort, Window};
 use crate::products::Product;
 
-const COLUMNS: &str = "SELECT d.id, d.org_id, o.name AS org_name, d.product_id, p.name AS product_name, d.identifier, d.description,
+pub(super) const COLUMNS: &str = "SELECT d.id, d.org_id, o.name AS org_name, d.product_id, p.name AS product_name, d.identifier, d.description,
     d.tags, d.updates_enabled, d.updates_blocked_until, d.first_seen_at, d.created_at, d.deleted_at, s.connection,
     s.connected_at, s.disconnected_at, s.disconnect_reason, s.last_seen_at, s.address, s.interface, s.api_version,
     s.fwup_version, s.firmware_uuid, s.firmware_product, s.firmware_version, s.firmware_platform, s.firmware_architecture,
@@ -90,7 +90,7 @@ pub(in crate::devices) async fn count(
     query.build_query_scalar().fetch_one(conn).await
 }
 
-fn push_filter(query: &mut QueryBuilder<Postgres>, product: &Product, filter: &Filter) {
+pub(super) fn push_filter(query: &mut QueryBuilder<Postgres>, product: &Product, filter: &Filter) {
     query.push(TABLES).push("d.product_id = ").push_bind(product.id().0);
     if filter.only_deleted {
         query.push(" AND d.deleted_at IS NOT NULL");

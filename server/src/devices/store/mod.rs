@@ -2,17 +2,22 @@
 
 mod certificates;
 mod list;
+mod page;
 pub(super) mod sweep;
 
 pub(super) use certificates::{NewCertificate, certificates, delete_certificate, insert_certificate};
 pub(super) use list::{count, find, find_in_orgs, list};
+pub(super) use page::{by_ids, key, page};
+
+use std::collections::HashMap;
 
 use sqlx::PgConnection;
 use time::OffsetDateTime;
+use uuid::Uuid;
 
 use super::model::{DeviceId, Identifier, RefusedDevice};
 use crate::accounts::Org;
-use crate::products::Product;
+use crate::products::{Product, ProductId};
 
 /// A device to register.
 pub(super) struct NewDevice<'a> {
@@ -156,4 +161,33 @@ pub(super) async fn delete_refusals(conn: &mut PgConnection, org: &Org, identifi
     .execute(conn)
     .await?;
     Ok(())
+}
+
+/// Devices of the org's products, and how many of them are connected.
+pub(super) async fn census(conn: &mut PgConnection, org: &Org) -> sqlx::Result<Vec<(ProductId, i64, i64)>> {
+    let rows = sqlx::query!(
+        r#"SELECT d.product_id AS "product_id: ProductId", count(*) AS "devices!",
+                  count(*) FILTER (WHERE s.connection = 'connected') AS "online!"
+           FROM devices d JOIN device_states s ON s.device_id = d.id
+           WHERE d.org_id = $1 AND d.deleted_at IS NULL GROUP BY d.product_id"#,
+        org.id().0
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| (row.product_id, row.devices, row.online))
+        .collect())
+}
+
+/// Devices of the product by the firmware that they run.
+pub(super) async fn running(conn: &mut PgConnection, product: &Product) -> sqlx::Result<HashMap<Uuid, i64>> {
+    let rows = sqlx::query!(
+        r#"SELECT s.firmware_uuid AS "uuid!", count(*) AS "count!" FROM devices d JOIN device_states s ON s.device_id = d.id
+           WHERE d.product_id = $1 AND d.deleted_at IS NULL AND s.firmware_uuid IS NOT NULL GROUP BY s.firmware_uuid"#,
+        product.id().0
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.uuid, row.count)).collect())
 }

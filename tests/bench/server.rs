@@ -1,0 +1,116 @@
+//! The server that is measured: the real program, with its embedded Postgres, in a folder of its own.
+
+use std::fs::{self, File};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use muster_tests::Api;
+use serde::Deserialize;
+use sqlx::PgPool;
+use sqlx::postgres::PgPoolOptions;
+use tokio::time::{Instant, sleep};
+
+use super::process::{Process, program};
+
+/// How long a start may take.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// A running server. Dropping it ends it, Postgres too.
+#[derive(Debug)]
+pub struct Server {
+    /// The process.
+    pub process: Process,
+    /// Where it listens.
+    pub addrs: Addrs,
+    dir: PathBuf,
+}
+
+/// Where a server listens, as it says itself.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Addrs {
+    /// Devices, over TLS.
+    pub devices: SocketAddr,
+    /// The dashboard and the REST API.
+    pub web: SocketAddr,
+}
+
+impl Server {
+    /// Starts it on this folder, new or used before.
+    pub async fn start(dir: &Path) -> anyhow::Result<Self> {
+        let log = dir.with_extension("log");
+        if let Some(parent) = dir.parent() {
+            fs::create_dir_all(parent)?;
+        }
+        let output = File::options().create(true).append(true).open(&log)?;
+        let child = Command::new(program("muster-server", "MUSTER_SERVER")?)
+            .args(["up", "--web", "127.0.0.1:0", "--devices", "127.0.0.1:0", "--data-dir"])
+            .arg(dir)
+            // What operators read of a server that runs well is part of what it costs.
+            .env_remove("MUSTER_LOG")
+            .stdin(Stdio::null())
+            .stdout(output.try_clone()?)
+            .stderr(output)
+            .spawn()
+            .context("muster-server does not start")?;
+        let mut process = Process::new(child);
+        let addrs = addrs(&mut process, &dir.join("addrs.json"))
+            .await
+            .with_context(|| format!("its log ends with:\n{}", tail(&log)))?;
+        Ok(Self {
+            process,
+            addrs,
+            dir: dir.to_owned(),
+        })
+    }
+
+    /// Its database.
+    pub async fn database(&self) -> anyhow::Result<PgPool> {
+        let url = fs::read_to_string(self.dir.join("database.url"))?;
+        Ok(PgPoolOptions::new().max_connections(2).connect(url.trim()).await?)
+    }
+
+    /// The API, signed in as the first admin, whose password is said at the first start.
+    pub async fn admin(&self) -> anyhow::Result<Api> {
+        let log = fs::read_to_string(self.dir.with_extension("log"))?;
+        let password = log
+            .split("password")
+            .nth(1)
+            .and_then(|rest| rest.split_whitespace().next());
+        let password = password.context("the server said no password")?;
+        let url = format!("http://{}", self.addrs.web);
+        Api::new(&url)?.sign_in("admin@localhost", password).await
+    }
+
+    /// The folder of its certificate, `server.pem` and `server.key`.
+    pub fn tls(&self) -> PathBuf {
+        self.dir.join("tls")
+    }
+
+    /// The CA that devices check it against.
+    pub fn ca(&self) -> PathBuf {
+        self.dir.join("ca.pem")
+    }
+}
+
+async fn addrs(process: &mut Process, path: &Path) -> anyhow::Result<Addrs> {
+    let deadline = Instant::now() + PATIENCE;
+    while Instant::now() < deadline {
+        if let Ok(text) = fs::read_to_string(path) {
+            return Ok(serde_json::from_str(&text)?);
+        }
+        if process.has_ended() {
+            bail!("muster-server ended at its start");
+        }
+        sleep(Duration::from_millis(20)).await;
+    }
+    bail!("muster-server does not listen after {} s", PATIENCE.as_secs())
+}
+
+fn tail(log: &Path) -> String {
+    let text = fs::read_to_string(log).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(8)..].join("\n")
+}

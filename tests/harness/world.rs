@@ -1,0 +1,201 @@
+//! A server with a product, a trusted key and a CA for devices: what nearly every test begins with.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use muster_fwup::PrivateKey;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::board::Wiring;
+use crate::{Api, Authority, Board, Kiosk, Power, Server, eventually};
+
+/// The product of every world.
+pub const PRODUCT: &str = "kiosk";
+
+/// Everything of one test. Dropping it ends the server and removes the folder.
+#[derive(Debug)]
+pub struct World {
+    /// The server.
+    pub server: Server,
+    /// Its API, signed in as the first admin.
+    pub api: Api,
+    /// The path of the product below `/api`.
+    pub product: String,
+    /// The key that the org trusts.
+    pub key: PrivateKey,
+    /// A CA that the org does not know.
+    pub authority: Authority,
+    folder: TempDir,
+}
+
+impl World {
+    /// Starts a server with further arguments.
+    ///
+    /// # Errors
+    /// When it does not get ready.
+    pub async fn new(arguments: &[&str]) -> anyhow::Result<Self> {
+        // Several tests of one process may come here; one provider serves all.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let folder = tempfile::Builder::new().prefix("muster-test-").tempdir()?;
+        passable(folder.path())?;
+        let server = Server::start(&folder.path().join("server"), arguments).await?;
+        let api = server.admin().await?;
+        let key = PrivateKey::generate()?;
+        api.post("/orgs/default/products", json!({ "name": PRODUCT })).await?;
+        let trusted = json!({ "name": "release", "key": key.public().to_string() });
+        api.post("/orgs/default/keys", trusted).await?;
+        let product = format!("/orgs/default/products/{PRODUCT}");
+        Ok(Self {
+            server,
+            api,
+            product,
+            key,
+            authority: Authority::new("devices of a test")?,
+            folder,
+        })
+    }
+
+    /// Where boards lie.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Builds firmware and uploads it; gives the archive and its UUID.
+    ///
+    /// # Errors
+    /// When the server refuses it.
+    pub async fn firmware(&self, kiosk: &Kiosk<'_>) -> anyhow::Result<(Vec<u8>, String)> {
+        let archive = kiosk.build(&self.key)?;
+        let uploaded = self.api.upload(&self.product, archive.clone()).await?.data()?;
+        Ok((archive, uploaded["uuid"].as_str().context("no uuid")?.to_owned()))
+    }
+
+    /// Makes a board that runs `archive`, and registers it.
+    ///
+    /// # Errors
+    /// When the server refuses it.
+    pub async fn board(&self, identifier: &str, archive: &[u8], agent: &str) -> anyhow::Result<Board> {
+        let board = self.unregistered_board(identifier, archive, agent)?;
+        board.register(&self.api, &self.product, &[]).await?;
+        Ok(board)
+    }
+
+    /// Makes a board that runs `archive` and that the server does not know.
+    ///
+    /// # Errors
+    /// When the archive does not apply.
+    pub fn unregistered_board(&self, identifier: &str, archive: &[u8], agent: &str) -> anyhow::Result<Board> {
+        self.make(identifier, archive, None, agent)
+    }
+
+    /// Makes a board whose updates a shell script decides on, and registers it.
+    ///
+    /// # Errors
+    /// When the server refuses it.
+    pub async fn board_with_policy(&self, identifier: &str, archive: &[u8], policy: &str) -> anyhow::Result<Board> {
+        let board = self.make(identifier, archive, Some(policy), "")?;
+        board.register(&self.api, &self.product, &[]).await?;
+        Ok(board)
+    }
+
+    fn make(&self, identifier: &str, archive: &[u8], policy: Option<&str>, agent: &str) -> anyhow::Result<Board> {
+        let cert = self.authority.device(identifier)?;
+        let (ca, public): (PathBuf, _) = (self.server.ca(), self.key.public());
+        let wiring = Wiring {
+            server: self.server.devices,
+            server_ca: &ca,
+            key: &public,
+            policy,
+            agent,
+        };
+        Board::make(self.folder(), identifier, archive, &cert, &wiring)
+    }
+
+    /// Makes `count` boards that run `archive`, switches them on and waits until they are connected.
+    ///
+    /// # Errors
+    /// When one does not connect.
+    pub async fn boards(&self, count: usize, archive: &[u8], version: &str) -> anyhow::Result<Vec<(Board, Power)>> {
+        let mut boards = Vec::new();
+        for number in 1..=count {
+            let board = self.board(&format!("kiosk-{number:04}"), archive, "").await?;
+            let power = board.power_on()?;
+            boards.push((board, power));
+        }
+        for (board, _) in &boards {
+            board
+                .until_runs(&self.api, &self.product, version, Duration::from_secs(30))
+                .await?;
+        }
+        Ok(boards)
+    }
+
+    /// Rolls firmware out to the whole product.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub async fn deploy(&self, name: &str, firmware: &str, at_once: u32) -> anyhow::Result<()> {
+        let conditions = json!({ "version": "", "tags": [], "tag_operator": "and" });
+        let group = json!({ "name": name, "firmware": firmware, "conditions": conditions });
+        self.api.post(&format!("{}/deployments", self.product), group).await?;
+        let path = format!("{}/deployments/{name}", self.product);
+        self.api
+            .put(&path, json!({ "deployment": { "concurrent_updates": at_once } }))
+            .await?;
+        self.api.put(&path, json!({ "deployment": { "state": "on" } })).await?;
+        Ok(())
+    }
+
+    /// Kills the server as a power cut would, and starts it again on the same addresses.
+    ///
+    /// # Errors
+    /// When it does not get ready again.
+    pub async fn kill_and_restart_server(self) -> anyhow::Result<Self> {
+        let server = self.server.kill_and_restart().await?;
+        Ok(Self { server, ..self })
+    }
+
+    /// The updates of a board, newest first.
+    ///
+    /// # Errors
+    /// When the server does not know the board.
+    pub async fn updates(&self, board: &Board) -> anyhow::Result<Vec<Value>> {
+        let history = self
+            .api
+            .get(&format!("{}/devices/{}/updates", self.product, board.identifier))
+            .await?;
+        history.as_array().cloned().context("no list")
+    }
+
+    /// Waits until the newest update of a board has ended, and gives its status and reason.
+    ///
+    /// # Errors
+    /// When it does not in time.
+    pub async fn until_ended(&self, board: &Board, deadline: Duration) -> anyhow::Result<(String, String)> {
+        let what = format!("an update of {} to end", board.identifier);
+        let waited = eventually(&what, deadline, || async {
+            let updates = self.updates(board).await?;
+            let Some(newest) = updates.first().filter(|update| !update["ended_at"].is_null()) else {
+                return Ok(None);
+            };
+            let text = |key: &str| newest[key].as_str().unwrap_or_default().to_owned();
+            Ok(Some((text("status"), text("reason"))))
+        })
+        .await;
+        waited.with_context(|| board.log_tail())
+    }
+}
+
+/// The user that Postgres runs as when we are root must be able to pass through.
+///
+/// # Errors
+/// When the folder is not ours.
+pub fn passable(folder: &Path) -> anyhow::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    Ok(std::fs::set_permissions(
+        folder,
+        std::fs::Permissions::from_mode(0o755),
+    )?)
+}
