@@ -559,12 +559,19 @@ pub async fn validated(conn: &mut PgConnection, platform: &Platform, peer: &Peer
     events::publish(conn, platform.clock.now(), &[news_of(peer)]).await
 }
 
-/// The interface that carries the link.
+/// The interfaces that carry these devices' links.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn set_interface(conn: &mut PgConnection, peer: &Peer, interface: &str) -> sqlx::Result<()> {
-    sweep::update_interface(conn, peer, interface).await
+pub async fn set_interfaces(
+    conn: &mut PgConnection,
+    proof: Sweep,
+    interfaces: &[(DeviceId, String)],
+) -> sqlx::Result<()> {
+    if interfaces.is_empty() {
+        return Ok(());
+    }
+    sweep::update_interfaces(conn, proof, interfaces).await
 }
 
 /// Writes when devices were last heard, and which certificates were used.
