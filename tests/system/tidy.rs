@@ -189,7 +189,7 @@ fn owners() -> BTreeMap<String, String> {
     for path in files(&root().join("migrations"), ".sql") {
         for comment in read(&path).split("COMMENT ON TABLE ").skip(1) {
             let (table, rest) = comment.split_once(' ').unwrap();
-            let text = rest.split(';').next().unwrap();
+            let text = rest.split("';").next().unwrap();
             let owner = text
                 .split("Owner: ")
                 .nth(1)

@@ -8,7 +8,7 @@ use crate::accounts::OrgId;
 use crate::ca::Jitp;
 use crate::devices::identity::{Known, Peer};
 use crate::devices::model::{DeviceId, LinkId};
-use crate::devices::service::{JoinRecord, Joined, Progress};
+use crate::devices::reported::{JoinRecord, Joined, Progress};
 use crate::platform::nodes::{DEAD_AFTER, NodeId};
 use crate::platform::sweep::Sweep;
 use crate::products::ProductId;
