@@ -17,6 +17,8 @@ fn column(sort: Sort) -> &'static str {
         Sort::Version => "coalesce(s.firmware_version, '')",
         Sort::LastSeen => "coalesce(s.last_seen_at, '-infinity')",
         Sort::Created => "d.created_at",
+        Sort::Connected => "coalesce(s.connected_at, '-infinity')",
+        Sort::Tags => "array_to_string(d.tags, ',')",
     }
 }
 
@@ -30,6 +32,8 @@ pub(in crate::devices) fn key(device: &Device, sort: Sort) -> PageKey {
             Sort::Version => device.firmware_version.clone(),
             Sort::LastSeen => time(device.last_seen_at),
             Sort::Created => time(Some(device.created_at)),
+            Sort::Connected => time(device.connected_at),
+            Sort::Tags => Some(device.tags.join(",")),
         },
         identifier: device.identifier.clone(),
     }
@@ -73,8 +77,8 @@ fn push_key(query: &mut QueryBuilder<Postgres>, sort: Sort, key: &PageKey, falli
     };
     match sort {
         Sort::Identifier => query.push_bind(key.identifier.clone()),
-        Sort::Connection | Sort::Version => query.push_bind(key.value.clone().unwrap_or_default()),
-        Sort::LastSeen | Sort::Created => query
+        Sort::Connection | Sort::Version | Sort::Tags => query.push_bind(key.value.clone().unwrap_or_default()),
+        Sort::LastSeen | Sort::Created | Sort::Connected => query
             .push("coalesce(")
             .push_bind(time(&key.value))
             .push(", '-infinity'::timestamptz)"),
