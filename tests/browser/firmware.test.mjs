@@ -31,7 +31,7 @@ testEachView('an archive is uploaded and appears, without a reload', async ({ pa
 testEachView('an unsigned archive is refused with a sentence', async ({ page, problems }) => {
   await page.goto(`${HOME}/firmware`);
   await page.getByLabel(/Drop signed/).setInputFiles(fleet.archive('unsigned.fw'));
-  await page.locator('#uploads').getByText(/sign/i).waitFor();
+  await page.locator('#uploads .bad').getByText(/sign/i).waitFor();
   assert.equal(await page.locator('tbody tr', { hasText: 'unsigned' }).count(), 0);
   assert.match(problems.splice(0).join('\n'), /422/);
   await assertGood(page);
