@@ -90,7 +90,7 @@ async fn board_whose_power_is_cut_at_each_change_of_its_state_ends_on_the_new_fi
         let state = board.folder.join("state/update.json");
         let read = || std::fs::read(&state).unwrap_or_default();
         let (mut last, mut changes) = (read(), 0);
-        let end = Instant::now() + Duration::from_secs(30);
+        let end = Instant::now() + Duration::from_secs(8);
         while changes <= round && Instant::now() < end {
             power.process().ensure_running()?;
             let now = read();
