@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { before } from 'node:test';
 import { HOME, mark, session, startFleet } from './fleet.mjs';
-import { assertGood, matrix, screenshot, testEachView } from './lib.mjs';
+import { assertGood, matrix, testEachView } from './lib.mjs';
 
 // Every view has two boards of its own, chosen by a tag. The first one thinks it over, so that its steps are seen; the
 // second one declines.
@@ -53,10 +53,8 @@ testEachView('a deployment is made, started, and updates devices live', async ({
   await page.getByRole('button', { name: 'Start' }).click();
   await page.getByRole('button', { name: 'Pause' }).waitFor();
   await device.locator('.steps [aria-current="step"]', { hasText: 'Told' }).waitFor();
-  await screenshot(device, `update-${view.name}`);
   await page.getByText(/1 of 2 devices run 1\.1\.0, 1 declined/).waitFor({ timeout: 30_000 });
   await page.getByText('the battery is low').first().waitFor();
-  await screenshot(page, `deployment-${view.name}`);
   await assertGood(page);
   await device.locator('.timeline').getByText('Updated').first().waitFor();
   await device.getByText('It runs 1.1.0, the release of').waitFor();
