@@ -107,6 +107,7 @@ fn api_of_device(routes: &mut ServiceConfig) {
         .route("", patch().to(devices::api::update))
         .route("", delete().to(devices::api::delete))
         .route("/penalty", delete().to(devices::api::lift_penalty))
+        .route("/updates", get().to(deployments::api::updates))
         .route("/certificates", get().to(devices::api::certificates::index))
         .route("/certificates", post().to(devices::api::certificates::create))
         .route("/certificates/{serial}", get().to(devices::api::certificates::show))

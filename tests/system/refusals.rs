@@ -12,7 +12,7 @@ const UPGRADE: &str = "GET /socket/websocket?vsn=2.0.0 HTTP/1.1\r\nhost: localho
 
 #[tokio::test]
 async fn unknown_certificate_is_answered_401_with_the_time_and_counted() -> anyhow::Result<()> {
-    let world = World::new(&["--metrics-token", "figures"]).await?;
+    let world = World::new(&["--metrics-token", "figures-of-this-test"]).await?;
     let ca = std::fs::read_to_string(world.server.ca())?;
     let stranger = world.authority.device("stranger")?;
     let answer = request(dial(world.server.devices, &ca, Some(&stranger)).await?, UPGRADE)
@@ -30,7 +30,7 @@ async fn unknown_certificate_is_answered_401_with_the_time_and_counted() -> anyh
     for reason in ["unknown_ca", "no_certificate"] {
         let figure = format!("muster_links_refused_total{{reason=\"{reason}\"}}");
         assert!(
-            (world.server.figure("figures", &figure).await? - 1.0).abs() < f64::EPSILON,
+            (world.server.figure("figures-of-this-test", &figure).await? - 1.0).abs() < f64::EPSILON,
             "{reason}"
         );
     }

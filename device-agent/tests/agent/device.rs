@@ -5,8 +5,9 @@ use std::process::{ExitStatus, Stdio};
 
 use muster_fwup::{PrivateKey, PublicKey};
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt, BufReader, Lines};
-use tokio::process::{Child, ChildStderr, Command};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use crate::certs::Certs;
@@ -29,7 +30,7 @@ pub(crate) struct Options {
 
 pub(crate) struct Process {
     child: Child,
-    lines: Lines<BufReader<ChildStderr>>,
+    lines: mpsc::UnboundedReceiver<String>,
 }
 
 impl Device {
@@ -113,7 +114,14 @@ impl Device {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let mut stderr = BufReader::new(child.stderr.take().unwrap()).lines();
+        let (sender, lines) = mpsc::unbounded_channel();
+        // Read on whether the test looks or not: an agent whose log is not read stands still.
+        tokio::spawn(async move {
+            while let Ok(Some(line)) = stderr.next_line().await {
+                let _ = sender.send(line);
+            }
+        });
         Process { child, lines }
     }
 
@@ -138,7 +146,7 @@ impl Process {
     pub(crate) async fn logged_where(&mut self, message: &str, fits: impl Fn(&Value) -> bool) -> Value {
         let wait = async {
             loop {
-                let line = self.lines.next_line().await.unwrap().expect("the agent still runs");
+                let line = self.lines.recv().await.expect("the agent still runs");
                 let line: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("{line}"));
                 if line["message"] == message && fits(&line) {
                     return line;

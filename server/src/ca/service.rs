@@ -231,7 +231,7 @@ pub async fn open_own(
     proof: Sweep,
     org_id: OrgId,
 ) -> Result<Option<Authority>, OwnError> {
-    let Some((id, der, sealed)) = store::find_own(conn, proof, org_id).await? else {
+    let Some((id, der, sealed)) = store::sweep::find_own(conn, proof, org_id).await? else {
         return Ok(None);
     };
     let key = platform.vault.open(conn, &key_binding(id), &sealed).await?;
@@ -248,7 +248,7 @@ pub async fn open_first_own(
     platform: &Platform,
     proof: Sweep,
 ) -> Result<Option<Authority>, OwnError> {
-    let Some((id, der, sealed)) = store::find_first_own(conn, proof).await? else {
+    let Some((id, der, sealed)) = store::sweep::find_first_own(conn, proof).await? else {
         return Ok(None);
     };
     let key = platform.vault.open(conn, &key_binding(id), &sealed).await?;
@@ -260,10 +260,10 @@ pub async fn open_first_own(
 /// # Errors
 /// When one does not open, or the database fails.
 pub async fn reseal(conn: &mut PgConnection, platform: &Platform, proof: Sweep) -> Result<usize, VaultError> {
-    let keys = store::lock_sealed_keys(conn, proof).await?;
+    let keys = store::sweep::lock_sealed_keys(conn, proof).await?;
     for (id, old) in &keys {
         let new = platform.vault.reseal(conn, &key_binding(*id), old).await?;
-        store::update_sealed_key(conn, proof, *id, &new).await?;
+        store::sweep::update_sealed_key(conn, proof, *id, &new).await?;
     }
     Ok(keys.len())
 }
@@ -278,7 +278,7 @@ pub fn key_binding(id: CaId) -> String {
 /// # Errors
 /// When the database fails.
 pub async fn find_by_ski(conn: &mut PgConnection, proof: Sweep, ski: &[u8]) -> sqlx::Result<Option<Ca>> {
-    store::find_by_ski(conn, proof, ski).await
+    store::sweep::find_by_ski(conn, proof, ski).await
 }
 
 /// Notes that a device came by this CA.

@@ -43,8 +43,8 @@ pub(super) struct Add {
     #[arg(long, value_parser = ["view", "manage", "admin"], default_value = "view")]
     role: String,
     /// Read the password from standard input
-    #[arg(long)]
-    password_stdin: bool,
+    #[arg(long = "password-stdin")]
+    stdin: bool,
     #[command(flatten)]
     offline: Offline,
 }
@@ -60,8 +60,8 @@ pub(super) struct Password {
     #[arg(long)]
     email: String,
     /// Read the password from standard input
-    #[arg(long)]
-    password_stdin: bool,
+    #[arg(long = "password-stdin")]
+    stdin: bool,
     #[command(flatten)]
     offline: Offline,
 }
@@ -85,7 +85,7 @@ impl User {
 
 impl Add {
     async fn run(self, platform: &Platform) -> anyhow::Result<()> {
-        let (password, made) = password(platform, self.password_stdin)?;
+        let (password, made) = password(platform, self.stdin)?;
         let user = NewUser {
             email: &self.email,
             name: &self.name,
@@ -125,7 +125,7 @@ impl Add {
 
 impl Password {
     async fn run(self, platform: &Platform) -> anyhow::Result<()> {
-        let (password, made) = password(platform, self.password_stdin)?;
+        let (password, made) = password(platform, self.stdin)?;
         service::set_password(platform, &self.email, password.clone())
             .await
             .with_context(|| format!("--email {}", self.email))?;

@@ -5,10 +5,11 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::model::{Group, TagOperator};
+use super::model::{Group, TagOperator, UpdateEntry};
 use super::service::{self, ChangeError, Settings};
 use crate::app::App;
 use crate::devices::Tag;
+use crate::devices::extract::Found;
 use crate::products::Product;
 use crate::web::coerce::{Flag, Number, Words};
 use crate::web::error::OrNotFound as _;
@@ -21,6 +22,8 @@ const CONCURRENT_UPDATES: i32 = 10;
 const PENALTY_SECONDS: i32 = 86_400;
 /// How long notes may be.
 const MAX_NOTES: usize = 1000;
+/// Updates of a device that are shown.
+const UPDATES_SHOWN: i64 = 100;
 /// Keys of a body that ask for a new release, whatever else it holds.
 const RELEASE_KEYS: [&str; 4] = ["firmware", "firmware_id", "archive", "archive_id"];
 /// Keys that say how an update should be, where this server has one way only. They are read and change nothing.
@@ -36,6 +39,29 @@ pub async fn index(app: web::Data<App>, product: Product) -> Result<HttpResponse
 /// `GET P/deployments/{name}`.
 pub async fn show(request: HttpRequest, app: web::Data<App>, product: Product) -> Result<HttpResponse, Error> {
     Ok(api::data(json(&find(&request, &app, &product).await?)))
+}
+
+/// `GET D/updates`: the updates of a device, newest first.
+pub async fn updates(app: web::Data<App>, found: Found) -> Result<HttpResponse, Error> {
+    let mut conn = app.platform.db.acquire().await?;
+    let history = service::history(&mut conn, &found.product, &found.device, UPDATES_SHOWN).await?;
+    Ok(api::data(history.iter().map(update_json).collect::<Vec<_>>()))
+}
+
+fn update_json(update: &UpdateEntry) -> Value {
+    json!({
+        "deployment_group": update.group_name,
+        "from_version": update.from_version,
+        "to_version": update.to_version,
+        "status": update.status.name(),
+        "percent": update.percent,
+        "reason": update.reason,
+        "attempts": update.attempts,
+        "assigned_at": api::zulu(update.assigned_at),
+        "told_at": update.told_at.map(api::zulu),
+        "updated_at": api::zulu(update.updated_at),
+        "ended_at": update.ended_at.map(api::zulu),
+    })
 }
 
 /// `POST P/deployments`: always off.

@@ -9,6 +9,7 @@ pub mod identity;
 pub mod model;
 pub mod pages;
 pub mod query;
+mod reported;
 pub mod service;
 mod store;
 #[cfg(test)]

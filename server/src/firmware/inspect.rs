@@ -11,6 +11,9 @@ use tokio::sync::mpsc::Receiver;
 /// The signature and `meta.conf` end before this: what is read again for further keys.
 const HEAD_BYTES: usize = 256 * 1024;
 
+/// The archive's directory, and whatever stands behind its last entry, is shorter than this.
+const TRAILER_BYTES: u64 = 4 * 1024 * 1024;
+
 /// An archive that was read to its end, all of it as its signed `meta.conf` says.
 #[derive(Debug)]
 pub(super) struct Inspected {
@@ -25,7 +28,16 @@ pub(super) fn inspect(pieces: Receiver<Bytes>, keys: &[PublicKey]) -> Result<Ins
     let mut source = Replay::new(Pieces::new(pieces));
     let (metadata, key) = verify(&mut source, keys)?;
     let mut pieces = source.inner;
-    while pieces.next() {}
+    let read = pieces.size;
+    while pieces.next() {
+        if pieces.size - read > TRAILER_BYTES {
+            return Err(Error::Corrupt {
+                place: "its end".to_owned(),
+                offset: read,
+                reason: "megabytes stand behind its last entry".to_owned(),
+            });
+        }
+    }
     Ok(Inspected {
         metadata,
         key,

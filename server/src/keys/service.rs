@@ -79,7 +79,7 @@ pub async fn find(conn: &mut PgConnection, org: &Org, name: &str) -> sqlx::Resul
 /// # Errors
 /// When the database fails.
 pub async fn public_keys(conn: &mut PgConnection, proof: Sweep, org: OrgId) -> sqlx::Result<Vec<PublicKey>> {
-    store::list_of_org(conn, proof, org).await
+    store::sweep::list_of_org(conn, proof, org).await
 }
 
 /// Trusts a key, given as base64 of its 32 bytes.

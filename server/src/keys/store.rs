@@ -8,8 +8,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::model::{KeyId, SigningKey};
-use crate::accounts::{Org, OrgId};
-use crate::platform::sweep::Sweep;
+use crate::accounts::Org;
 
 struct Row {
     id: KeyId,
@@ -91,15 +90,4 @@ pub(super) async fn delete(conn: &mut PgConnection, org: &Org, name: &str) -> sq
     )
     .fetch_optional(conn)
     .await
-}
-
-/// The public keys of any org, for its devices.
-pub(super) async fn list_of_org(conn: &mut PgConnection, _proof: Sweep, org: OrgId) -> sqlx::Result<Vec<PublicKey>> {
-    let rows = sqlx::query_scalar!(
-        "SELECT public_key FROM signing_keys WHERE org_id = $1 ORDER BY name",
-        org.0
-    )
-    .fetch_all(conn)
-    .await?;
-    rows.iter().map(|bytes| public_key(bytes)).collect()
 }

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::broadcast;
-use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio_util::sync::CancellationToken;
 
 use super::registry::Registry;
@@ -14,11 +15,13 @@ use crate::deployments::service as deployments;
 use crate::devices::DeviceId;
 use crate::firmware::FirmwareUrls;
 use crate::platform::Platform;
-use crate::platform::events::{Event, kind};
+use crate::platform::events::{self, Event, kind};
 use crate::platform::sweep::Sweep;
 
 /// Devices told in one statement.
 const BATCH_MAX: usize = 512;
+/// How long is waited after the database failed.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// Hears news until told to stop.
 pub(super) async fn run(
@@ -28,43 +31,80 @@ pub(super) async fn run(
     urls: FirmwareUrls,
     stop: CancellationToken,
 ) {
-    let mut news = platform.events.subscribe();
+    let mut ear = Ear {
+        news: platform.events.subscribe(),
+        last: 0,
+        has_missed: false,
+    };
     loop {
-        let event = tokio::select! {
+        let heard = tokio::select! {
             () = stop.cancelled() => return,
-            event = news.recv() => event,
+            heard = ear.listen(&platform, &registry) => heard,
         };
-        let assigned = gather(event, &mut news, &registry);
-        if assigned.is_empty() {
-            continue;
-        }
-        if let Err(error) = tell(&platform, proof, &registry, &urls, &assigned).await {
-            tracing::warn!(%error, devices = assigned.len(), "devices could not be told; trying again");
+        let told = match heard {
+            Ok(assigned) if assigned.is_empty() => continue,
+            Ok(assigned) => tell(&platform, proof, &registry, &urls, &assigned).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = told {
+            tracing::warn!(%error, "devices could not be told; trying again");
+            tokio::time::sleep(RETRY).await;
         }
     }
 }
 
-/// Handles what waits, and gives the devices here that were assigned an update.
-fn gather(
-    first: Result<Event, RecvError>,
-    news: &mut broadcast::Receiver<Event>,
-    registry: &Registry,
-) -> Vec<DeviceId> {
-    let mut assigned = BTreeSet::new();
-    let mut next = first.ok();
-    while let Some(event) = next {
+/// Hears news; what came faster than it was handled is read again from the rows.
+#[derive(Debug)]
+struct Ear {
+    news: broadcast::Receiver<Event>,
+    last: i64,
+    has_missed: bool,
+}
+
+impl Ear {
+    /// Waits for news and handles what has come; gives the devices here that were assigned an update.
+    async fn listen(&mut self, platform: &Platform, registry: &Registry) -> sqlx::Result<Vec<DeviceId>> {
+        let mut assigned = BTreeSet::new();
+        if self.has_missed {
+            let missed = events::after(&mut *platform.db.acquire().await?, self.last).await?;
+            self.has_missed = missed.len() == events::BATCH as usize;
+            for event in missed {
+                self.hear(&event, registry, &mut assigned);
+            }
+            return Ok(assigned.into_iter().collect());
+        }
+        let mut next = self.news.recv().await.map_err(|error| match error {
+            RecvError::Lagged(count) => TryRecvError::Lagged(count),
+            RecvError::Closed => TryRecvError::Closed,
+        });
+        loop {
+            match next {
+                Ok(event) => self.hear(&event, registry, &mut assigned),
+                Err(TryRecvError::Lagged(count)) => {
+                    tracing::info!(count, "news came faster than links could be told; reading them again");
+                    // Ids are committed out of order: what is heard twice does no harm.
+                    self.last -= events::BATCH;
+                    self.has_missed = true;
+                }
+                Err(TryRecvError::Empty | TryRecvError::Closed) => break,
+            }
+            if self.has_missed || assigned.len() >= BATCH_MAX {
+                break;
+            }
+            next = self.news.try_recv();
+        }
+        Ok(assigned.into_iter().collect())
+    }
+
+    fn hear(&mut self, event: &Event, registry: &Registry, assigned: &mut BTreeSet<DeviceId>) {
+        self.last = self.last.max(event.id);
         let device = DeviceId(event.subject_id);
         match event.kind.as_str() {
             kind::ASSIGNED if registry.has(device) => drop(assigned.insert(device)),
             kind::CUT => registry.close(device, Closing::Cut),
             _ => {}
         }
-        if assigned.len() >= BATCH_MAX {
-            break;
-        }
-        next = news.try_recv().ok();
     }
-    assigned.into_iter().collect()
 }
 
 async fn tell(
@@ -77,10 +117,13 @@ async fn tell(
     let mut tx = platform.db.begin().await?;
     let told = deployments::take(&mut tx, platform, proof, devices).await?;
     tx.commit().await?;
-    let now = platform.clock.now();
+    let (now, count) = (platform.clock.now(), told.len());
     for told in told {
         let is_told = registry.tell(told.device, update_message(urls, &told, now));
-        tracing::info!(device.id = %told.device, firmware.version = told.version, is_told, "device told of an update");
+        tracing::debug!(device.id = %told.device, firmware.version = told.version, is_told, "device told of an update");
+    }
+    if count > 0 {
+        tracing::info!(devices = count, "devices told of updates");
     }
     Ok(())
 }

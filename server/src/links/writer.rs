@@ -1,7 +1,7 @@
 //! What devices say, written in batches and in the order in which it came: one task a node.
 //!
-//! Joins, statuses and ends of links are written as they come, many in one transaction. Percents are kept in memory and
-//! written once a second, the last one of each device. A join or an end of an update drops what is kept of its device.
+//! Joins, statuses and ends of links are written as they come, many in one transaction. Percents and interfaces are kept in
+//! memory and written once a second, the last one of each device. A join or an end of an update drops what is kept of its device.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -76,6 +76,7 @@ struct Desk {
     scheduler: Scheduler,
     percents: HashMap<DeviceId, (Peer, Status, Option<i16>)>,
     heard: HashMap<DeviceId, OffsetDateTime>,
+    interfaces: HashMap<DeviceId, String>,
 }
 
 /// Writes until told to stop, then what is left.
@@ -94,6 +95,7 @@ pub(super) async fn run(
         scheduler,
         percents: HashMap::new(),
         heard: HashMap::new(),
+        interfaces: HashMap::new(),
     };
     let mut flush = tokio::time::interval(FLUSH);
     let mut batch = Vec::new();
@@ -216,7 +218,7 @@ impl Desk {
                 Outcome::Rescheduled(delay, or_unsaid(reason))
             }
             Report::Validated => return self.validated(&peer).await,
-            Report::Interface(interface) => return self.interface(&peer, &interface).await,
+            Report::Interface(interface) => return self.keep_interface(&peer, &interface),
         };
         self.percents.remove(&peer.device());
         if let Err(error) = deployments::report_end(&self.platform, self.proof, &peer, &outcome).await {
@@ -257,11 +259,11 @@ impl Desk {
         self.scheduler.wake(peer.product());
     }
 
-    async fn interface(&mut self, peer: &Peer, interface: &str) {
-        let interface: String = interface.chars().take(FIELD_MAX / 16).collect();
-        let written = async { devices::set_interface(&mut *self.platform.db.acquire().await?, peer, &interface).await };
-        if let Err(error) = written.await {
-            tracing::warn!(%error, device.id = %peer.device(), "an interface could not be written");
+    /// Every device says it once after its join: a storm of them must not be a statement each.
+    fn keep_interface(&mut self, peer: &Peer, interface: &str) {
+        if self.interfaces.len() < HEARD_MAX {
+            let interface = interface.chars().take(FIELD_MAX / 16).collect();
+            self.interfaces.insert(peer.device(), interface);
         }
     }
 
@@ -291,12 +293,14 @@ impl Desk {
     async fn flush(&mut self) {
         self.flush_percents().await;
         let seen: Vec<(DeviceId, OffsetDateTime)> = self.heard.drain().collect();
-        if seen.is_empty() {
+        let interfaces: Vec<(DeviceId, String)> = self.interfaces.drain().collect();
+        if seen.is_empty() && interfaces.is_empty() {
             return;
         }
         let written = async {
             let mut conn = self.platform.db.acquire().await?;
-            devices::heard(&mut conn, &self.platform, self.proof, &seen, &[]).await
+            devices::heard(&mut conn, &self.platform, self.proof, &seen, &[]).await?;
+            devices::set_interfaces(&mut conn, self.proof, &interfaces).await
         };
         if let Err(error) = written.await {
             tracing::warn!(%error, devices = seen.len(), "when devices were heard could not be written");

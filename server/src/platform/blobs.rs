@@ -119,15 +119,13 @@ impl Blobs {
         Ok(blobs.try_collect().await?)
     }
 
-    /// Whether the store answers.
+    /// Whether the store answers: a bucket that is not there does not.
     ///
     /// # Errors
     /// When it does not.
     pub async fn ping(&self) -> Result<(), BlobError> {
-        match self.store.head(&Path::from("ping")).await {
-            Ok(_) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
+        self.store.list_with_delimiter(Some(&Path::from("ping"))).await?;
+        Ok(())
     }
 }
 

@@ -28,6 +28,15 @@ pub async fn connect(url: &str) -> sqlx::Result<PgPool> {
         .await
 }
 
+/// Whether the database answers.
+///
+/// # Errors
+/// When it does not.
+pub async fn ping(db: &PgPool) -> sqlx::Result<()> {
+    sqlx::query("SELECT 1").execute(db).await?;
+    Ok(())
+}
+
 /// How many migrations the database lacks. Reads only.
 ///
 /// # Errors

@@ -13,10 +13,10 @@ use uuid::Uuid;
 
 /// The channel of the bell.
 const BELL: &str = "muster_events";
-/// News that a slow subscriber may lag behind before it must read the rows again.
-const BACKLOG: usize = 1024;
+/// News that a slow subscriber may lag behind before it must read the rows again, by [`after`].
+const BACKLOG: usize = 4096;
 /// Rows read at once.
-const BATCH: i64 = 1000;
+pub const BATCH: i64 = 1000;
 /// A node looks without a bell this often.
 const POLL: Duration = Duration::from_secs(2);
 /// Ids are handed out before they are committed: a gap is waited for this long.
@@ -125,6 +125,15 @@ impl Bus {
         }
     }
 
+    /// Hands news on to this node's readers; how many.
+    fn hand_on(&self, news: Vec<Event>) -> usize {
+        let count = news.len();
+        for event in news {
+            let _ = self.sender.send(event);
+        }
+        count
+    }
+
     async fn follow(&self, db: &PgPool, tail: &mut Tail) -> sqlx::Result<()> {
         let mut listener = PgListener::connect_with(db).await?;
         listener.listen(BELL).await?;
@@ -133,9 +142,8 @@ impl Bus {
         }
         loop {
             let _ = tokio::time::timeout(POLL, listener.recv()).await;
-            for event in tail.read(db).await? {
-                let _ = self.sender.send(event);
-            }
+            // One bell may stand for more rows than are read at once.
+            while self.hand_on(tail.read(db).await?) == BATCH as usize {}
         }
     }
 }
@@ -193,6 +201,21 @@ struct Row {
     product_id: Option<Uuid>,
     kind: String,
     subject_id: Uuid,
+}
+
+/// News of all orgs after `id`, for a reader of this node that lagged behind: up to [`BATCH`], from the oldest on.
+///
+/// # Errors
+/// When the database fails.
+pub async fn after(conn: &mut PgConnection, id: i64) -> sqlx::Result<Vec<Event>> {
+    sqlx::query_as!(
+        Event,
+        "SELECT id, org_id, product_id, kind, subject_id FROM events WHERE id > $1 ORDER BY id LIMIT $2",
+        id,
+        BATCH
+    )
+    .fetch_all(conn)
+    .await
 }
 
 async fn newest(db: &PgPool) -> sqlx::Result<i64> {

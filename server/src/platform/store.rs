@@ -5,7 +5,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use object_store::ObjectStore;
-use object_store::aws::AmazonS3Builder;
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::local::LocalFileSystem;
 use object_store::prefix::PrefixStore;
 
@@ -41,6 +41,14 @@ impl StoreUrl {
     /// # Errors
     /// When the folder cannot be made or what S3 needs is incomplete. Nothing is asked over the network.
     pub fn open(&self) -> Result<Blobs, BlobError> {
+        self.open_in(std::env::vars())
+    }
+
+    /// The same, with this environment.
+    ///
+    /// # Errors
+    /// As [`StoreUrl::open`].
+    pub fn open_in(&self, environment: impl Iterator<Item = (String, String)>) -> Result<Blobs, BlobError> {
         match self {
             Self::Folder(path) => Ok(Blobs::new(Arc::new(folder(path)?))),
             Self::Bucket {
@@ -48,7 +56,12 @@ impl StoreUrl {
                 prefix,
                 allow_http,
             } => {
-                let mut builder = AmazonS3Builder::from_env().with_bucket_name(name);
+                let mut builder = AmazonS3Builder::new().with_bucket_name(name);
+                for (key, value) in environment {
+                    if let Some(key) = s3_key(&key) {
+                        builder = builder.with_config(key, value);
+                    }
+                }
                 if *allow_http {
                     builder = builder.with_allow_http(true);
                 }
@@ -60,6 +73,13 @@ impl StoreUrl {
             }
         }
     }
+}
+
+/// The setting that a variable such as `AWS_REGION` stands for.
+fn s3_key(variable: &str) -> Option<AmazonS3ConfigKey> {
+    variable
+        .starts_with("AWS_")
+        .then(|| variable.to_ascii_lowercase().parse().ok())?
 }
 
 /// What is written here is on disk before it counts.

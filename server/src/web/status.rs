@@ -37,7 +37,7 @@ pub fn figures(routes: &mut ServiceConfig) {
 }
 
 async fn alive(app: Data<App>) -> HttpResponse {
-    let answer = answers("database", sqlx::query("SELECT 1").execute(&app.platform.db)).await;
+    let answer = answers("database", db::ping(&app.platform.db)).await;
     let (mut response, text) = if answer {
         (HttpResponse::Ok(), "alive\n")
     } else {
@@ -52,7 +52,7 @@ async fn alive(app: Data<App>) -> HttpResponse {
 async fn ready(app: Data<App>) -> HttpResponse {
     let platform = &app.platform;
     let (database, store, migrations) = tokio::join!(
-        answers("database", sqlx::query("SELECT 1").execute(&platform.db)),
+        answers("database", db::ping(&platform.db)),
         answers("store", platform.blobs.ping()),
         answers("migrations", async {
             match db::missing_migrations(&platform.db).await? {

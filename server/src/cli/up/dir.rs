@@ -27,6 +27,10 @@ impl DataDir {
     /// Opens and locks the folder; makes it if it is not there.
     pub(super) fn open(path: &Path) -> anyhow::Result<Self> {
         let shown = path.display();
+        if let Some(parent) = path.parent() {
+            // Folders on the way stay open to others: as root, Postgres runs as a user who must pass them.
+            fs::create_dir_all(parent).with_context(|| format!("--data-dir {shown} cannot be made"))?;
+        }
         make(path).with_context(|| format!("--data-dir {shown} cannot be made"))?;
         let path = path.canonicalize().with_context(|| format!("--data-dir {shown}"))?;
         let lock = lock(&path)?;

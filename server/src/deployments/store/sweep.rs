@@ -158,8 +158,7 @@ pub(in crate::deployments) async fn in_flight(
     group: GroupId,
 ) -> sqlx::Result<i64> {
     sqlx::query_scalar!(
-        r#"SELECT count(*) AS "count!" FROM updates WHERE group_id = $1
-           AND status IN ('assigned', 'told', 'received', 'started', 'downloading', 'updating', 'completed')"#,
+        r#"SELECT count(*) AS "count!" FROM updates WHERE group_id = $1 AND ended_at IS NULL"#,
         group.0
     )
     .fetch_one(conn)

@@ -8,7 +8,7 @@ use crate::accounts::OrgId;
 use crate::ca::Jitp;
 use crate::devices::identity::{Known, Peer};
 use crate::devices::model::{DeviceId, LinkId};
-use crate::devices::service::{JoinRecord, Joined, Progress};
+use crate::devices::reported::{JoinRecord, Joined, Progress};
 use crate::platform::nodes::{DEAD_AFTER, NodeId};
 use crate::platform::sweep::Sweep;
 use crate::products::ProductId;
@@ -315,16 +315,21 @@ pub(in crate::devices) async fn update_validated(conn: &mut PgConnection, peer: 
     Ok(())
 }
 
-/// The interface that carries the link.
-pub(in crate::devices) async fn update_interface(
+/// The interfaces that carry these links.
+pub(in crate::devices) async fn update_interfaces(
     conn: &mut PgConnection,
-    peer: &Peer,
-    interface: &str,
+    _proof: Sweep,
+    interfaces: &[(DeviceId, String)],
 ) -> sqlx::Result<()> {
+    let (ids, names): (Vec<Uuid>, Vec<String>) = interfaces
+        .iter()
+        .map(|(device, interface)| (device.0, interface.clone()))
+        .unzip();
     sqlx::query!(
-        "UPDATE device_states SET interface = $2 WHERE device_id = $1",
-        peer.device().0,
-        interface
+        "UPDATE device_states s SET interface = n.interface FROM unnest($1::uuid[], $2::text[]) AS n (device_id, interface)
+         WHERE s.device_id = n.device_id AND s.interface IS DISTINCT FROM n.interface",
+        &ids,
+        &names
     )
     .execute(conn)
     .await?;

@@ -144,6 +144,11 @@ async fn what_is_no_good_is_422_with_a_sentence_and_leaves_nothing(db: PgPool) {
         ),
         ("a name at the root", with_entry(KIOSK_1_0, "../x"), "named '../x'"),
         ("a delta", KIOSK_DELTA.to_vec(), "bzImage"),
+        (
+            "megabytes behind it",
+            [KIOSK_1_0, &vec![0; 5 * 1024 * 1024]].concat(),
+            "stand behind its last entry",
+        ),
         ("no archive", b"hello".to_vec(), "refused"),
         ("nothing", Vec::new(), "refused"),
         (

@@ -1,4 +1,4 @@
-//! What links read, across orgs.
+//! What links and uploads read, across orgs.
 
 use std::collections::HashMap;
 
@@ -7,6 +7,9 @@ use base64::engine::general_purpose::STANDARD;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+use muster_fwup::PublicKey;
+
+use super::public_key;
 use crate::accounts::OrgId;
 use crate::platform::sweep::Sweep;
 
@@ -30,4 +33,19 @@ pub(in crate::keys) async fn of_orgs(
             .push(STANDARD.encode(row.public_key));
     }
     Ok(keys)
+}
+
+/// The public keys of any org, for its devices.
+pub(in crate::keys) async fn list_of_org(
+    conn: &mut PgConnection,
+    _proof: Sweep,
+    org: OrgId,
+) -> sqlx::Result<Vec<PublicKey>> {
+    let rows = sqlx::query_scalar!(
+        "SELECT public_key FROM signing_keys WHERE org_id = $1 ORDER BY name",
+        org.0
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.iter().map(|bytes| public_key(bytes)).collect()
 }

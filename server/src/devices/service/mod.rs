@@ -1,19 +1,22 @@
-//! Use cases of devices: what operators do with them, and what links write of them.
+//! Use cases of devices: what operators do with them here, what links write of them in [`reports`].
 
-use std::collections::{HashMap, HashSet};
+mod reports;
+
+pub use reports::{block, disconnect, disconnect_dead_nodes, heard, join, set_interfaces, set_progress, validated};
+
+use std::collections::HashMap;
 
 use serde_json::json;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::identity::Peer;
 use super::model::{
-    Device, DeviceCertificate, DeviceId, Filter, Identifier, LinkId, Page, PageKey, RefusedDevice, Sort, Tag,
-    Validation, Window,
+    Device, DeviceCertificate, DeviceId, Filter, Identifier, Page, PageKey, RefusedDevice, Sort, Tag, Window,
 };
+pub use super::reported::{JoinRecord, Joined, Progress};
 pub use super::store::Change;
-use super::store::{self, NewCertificate, NewDevice, sweep};
-use crate::accounts::{Forbidden, Org, OrgId, Role, Viewer};
+use super::store::{self, NewCertificate, NewDevice};
+use crate::accounts::{Forbidden, Org, Role, Viewer};
 use crate::audit::{self, Act, Subject};
 use crate::ca::service as ca;
 use crate::ca::x509::{Certificate, CertificateError};
@@ -21,7 +24,6 @@ use crate::platform::events::{self, News, kind};
 use crate::platform::sweep::Sweep;
 use crate::platform::{Platform, db, ids};
 use crate::products::{Product, ProductId};
-use muster_link::Join;
 
 /// Why a device was not changed.
 #[derive(Debug, thiserror::Error)]
@@ -398,191 +400,4 @@ pub async fn certificates(
 /// When the database fails.
 pub async fn refused(conn: &mut PgConnection, org: &Org, limit: i64) -> sqlx::Result<Vec<RefusedDevice>> {
     store::refused(conn, org, limit).await
-}
-
-/// What a device said when it joined, with the link that it said it on.
-#[derive(Debug, Clone)]
-pub struct JoinRecord {
-    /// Who.
-    pub peer: Peer,
-    /// On which link.
-    pub link: LinkId,
-    /// From where.
-    pub address: String,
-    /// What.
-    pub join: Join,
-}
-
-impl JoinRecord {
-    /// The running firmware, where it is a UUID.
-    pub fn firmware_uuid(&self) -> Option<Uuid> {
-        self.join.firmware.uuid.as_deref().and_then(|uuid| uuid.parse().ok())
-    }
-
-    /// Whether it was found good.
-    pub fn validation(&self) -> Validation {
-        Validation::reported(self.join.meta.firmware_validated)
-    }
-}
-
-/// What was stored of a device before it joined.
-#[derive(Debug, Clone)]
-pub struct Joined {
-    /// The device.
-    pub device: DeviceId,
-    /// The firmware that it ran.
-    pub previous_firmware: Option<Uuid>,
-    /// Its version.
-    pub previous_version: Option<String>,
-    /// Whether an update is in flight.
-    pub in_flight: bool,
-}
-
-/// Writes joins, in one statement, and tells of them. Of two joins of one device the later stands.
-///
-/// # Errors
-/// When the database fails.
-pub async fn join(
-    conn: &mut PgConnection,
-    platform: &Platform,
-    proof: Sweep,
-    records: &[JoinRecord],
-) -> sqlx::Result<Vec<Joined>> {
-    let mut seen = HashSet::new();
-    let mut newest: Vec<JoinRecord> = records
-        .iter()
-        .rev()
-        .filter(|record| seen.insert(record.peer.device()))
-        .cloned()
-        .collect();
-    newest.reverse();
-    let joined = sweep::join(conn, proof, platform.node, &newest, platform.clock.now()).await?;
-    let news: Vec<News> = newest.iter().map(|record| news_of(&record.peer)).collect();
-    events::publish(conn, platform.clock.now(), &news).await?;
-    Ok(joined)
-}
-
-fn news_of(peer: &Peer) -> News {
-    news(peer.device(), peer.org(), peer.product())
-}
-
-fn news(device: DeviceId, org: OrgId, product: ProductId) -> News {
-    News {
-        kind: kind::DEVICE,
-        org_id: org.0,
-        product_id: Some(product.0),
-        subject_id: device.0,
-    }
-}
-
-/// Writes the ends of links, in one statement, and gives the devices that have no link now.
-///
-/// # Errors
-/// When the database fails.
-pub async fn disconnect(
-    conn: &mut PgConnection,
-    platform: &Platform,
-    proof: Sweep,
-    ends: &[(DeviceId, LinkId, &'static str)],
-) -> sqlx::Result<Vec<DeviceId>> {
-    let gone = sweep::disconnect(conn, proof, ends, platform.clock.now()).await?;
-    tell_gone(conn, platform, gone).await
-}
-
-/// Ends every link of nodes that are dead, and gives their devices.
-///
-/// # Errors
-/// When the database fails.
-pub async fn disconnect_dead_nodes(
-    conn: &mut PgConnection,
-    platform: &Platform,
-    proof: Sweep,
-) -> sqlx::Result<Vec<DeviceId>> {
-    let gone = sweep::disconnect_dead_nodes(conn, proof, platform.clock.now()).await?;
-    tell_gone(conn, platform, gone).await
-}
-
-async fn tell_gone(
-    conn: &mut PgConnection,
-    platform: &Platform,
-    gone: Vec<(DeviceId, OrgId, ProductId)>,
-) -> sqlx::Result<Vec<DeviceId>> {
-    let all: Vec<News> = gone
-        .iter()
-        .map(|(device, org, product)| news(*device, *org, *product))
-        .collect();
-    events::publish(conn, platform.clock.now(), &all).await?;
-    Ok(gone.into_iter().map(|(device, ..)| device).collect())
-}
-
-/// Where an update in flight stands, for the lists.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Progress {
-    /// The device.
-    pub device: DeviceId,
-    /// Its status; `None` when no update is in flight any more.
-    pub status: Option<&'static str>,
-    /// Its percent.
-    pub percent: Option<i16>,
-}
-
-/// Copies updates in flight to the lists.
-///
-/// # Errors
-/// When the database fails.
-pub async fn set_progress(conn: &mut PgConnection, proof: Sweep, progress: &[Progress]) -> sqlx::Result<()> {
-    if progress.is_empty() {
-        return Ok(());
-    }
-    sweep::update_progress(conn, proof, progress).await
-}
-
-/// No deployment tells these devices before then; `None` lifts it.
-///
-/// # Errors
-/// When the database fails.
-pub async fn block(
-    conn: &mut PgConnection,
-    proof: Sweep,
-    devices: &[DeviceId],
-    until: Option<time::OffsetDateTime>,
-) -> sqlx::Result<()> {
-    sweep::update_blocked(conn, proof, devices, until).await
-}
-
-/// The running firmware was found good.
-///
-/// # Errors
-/// When the database fails.
-pub async fn validated(conn: &mut PgConnection, platform: &Platform, peer: &Peer) -> sqlx::Result<()> {
-    sweep::update_validated(conn, peer).await?;
-    events::publish(conn, platform.clock.now(), &[news_of(peer)]).await
-}
-
-/// The interface that carries the link.
-///
-/// # Errors
-/// When the database fails.
-pub async fn set_interface(conn: &mut PgConnection, peer: &Peer, interface: &str) -> sqlx::Result<()> {
-    sweep::update_interface(conn, peer, interface).await
-}
-
-/// Writes when devices were last heard, and which certificates were used.
-///
-/// # Errors
-/// When the database fails.
-pub async fn heard(
-    conn: &mut PgConnection,
-    platform: &Platform,
-    proof: Sweep,
-    seen: &[(DeviceId, time::OffsetDateTime)],
-    certificates: &[Vec<u8>],
-) -> sqlx::Result<()> {
-    if !seen.is_empty() {
-        sweep::update_last_seen(conn, proof, seen).await?;
-    }
-    if !certificates.is_empty() {
-        sweep::update_certificates_used(conn, proof, certificates, platform.clock.now()).await?;
-    }
-    Ok(())
 }

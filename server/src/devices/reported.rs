@@ -1,0 +1,56 @@
+//! What links tell of devices, and what was known before.
+
+use muster_link::Join;
+use uuid::Uuid;
+
+use super::identity::Peer;
+use super::model::{DeviceId, LinkId, Validation};
+
+/// What a device said when it joined, with the link that it said it on.
+#[derive(Debug, Clone)]
+pub struct JoinRecord {
+    /// Who.
+    pub peer: Peer,
+    /// On which link.
+    pub link: LinkId,
+    /// From where.
+    pub address: String,
+    /// What.
+    pub join: Join,
+}
+
+impl JoinRecord {
+    /// The running firmware, where it is a UUID.
+    pub fn firmware_uuid(&self) -> Option<Uuid> {
+        self.join.firmware.uuid.as_deref().and_then(|uuid| uuid.parse().ok())
+    }
+
+    /// Whether it was found good.
+    pub fn validation(&self) -> Validation {
+        Validation::reported(self.join.meta.firmware_validated)
+    }
+}
+
+/// What was stored of a device before it joined.
+#[derive(Debug, Clone)]
+pub struct Joined {
+    /// The device.
+    pub device: DeviceId,
+    /// The firmware that it ran.
+    pub previous_firmware: Option<Uuid>,
+    /// Its version.
+    pub previous_version: Option<String>,
+    /// Whether an update is in flight.
+    pub in_flight: bool,
+}
+
+/// Where an update in flight stands, for the lists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// The device.
+    pub device: DeviceId,
+    /// Its status; `None` when no update is in flight any more.
+    pub status: Option<&'static str>,
+    /// Its percent.
+    pub percent: Option<i16>,
+}
