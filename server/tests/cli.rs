@@ -15,7 +15,7 @@ use sqlx::{ConnectOptions as _, PgPool};
 use tempfile::TempDir;
 
 /// Longer than anything here takes, on a busy machine too.
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_mins(1);
 
 fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let end = Instant::now() + DEADLINE;

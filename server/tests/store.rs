@@ -95,7 +95,7 @@ impl S3 {
             .spawn()
             .unwrap();
         let file = root.join(".addr");
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_mins(1);
         let addr = loop {
             if let Some(addr) = std::fs::read_to_string(&file).ok().and_then(|text| text.parse().ok()) {
                 break addr;

@@ -34,8 +34,9 @@ static ASSETS: LazyLock<BTreeMap<String, Asset>> = LazyLock::new(|| {
         .collect()
 });
 
-fn hex(text: String, byte: &u8) -> String {
-    format!("{text}{byte:02x}")
+fn hex(mut text: String, byte: &u8) -> String {
+    text += &format!("{byte:02x}");
+    text
 }
 
 /// The URL of a file of static/, as in `css/base.css`.

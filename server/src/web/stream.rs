@@ -34,7 +34,7 @@ const BEAT: &str = "event: beat\ndata:\n\n";
 const RESET: &str = "event: reset\ndata:\n\n";
 const END: &str = "event: end\ndata:\n\n";
 const HEARTBEAT: Duration = Duration::from_secs(15);
-const AUTHORISED_FOR: Duration = Duration::from_secs(60);
+const AUTHORISED_FOR: Duration = Duration::from_mins(1);
 
 /// The open streams of this node. Cheap to clone.
 #[derive(Debug, Clone, Default)]
