@@ -1,4 +1,5 @@
 //! The object store keeps the same promises on a folder and on S3, which a process of its own plays here.
+#![expect(clippy::unwrap_used, reason = "tests: what goes wrong here fails them")]
 
 use std::io::Write as _;
 use std::net::SocketAddr;
