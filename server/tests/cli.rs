@@ -1,5 +1,9 @@
 //! The real binary: what it starts, what it refuses, and that it leaves nothing behind.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "tests: what goes wrong here fails them")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "tests: what goes wrong here fails them"
+)]
 
 use std::fs;
 use std::io::{Read as _, Write as _};

@@ -1,5 +1,7 @@
 //! What the pages of deployments show.
 
+use std::fmt::Write as _;
+
 use askama::Template;
 
 use super::model::{DeviceUpdate, Group, Progress, ReleaseEntry, Status, TagOperator};
@@ -161,11 +163,11 @@ impl ShowPage<'_> {
             (self.count("asked for later"), "asked for later"),
         ] {
             if count > 0 {
-                text += &format!(", {} {what}", words::number(count));
+                let _ = write!(text, ", {} {what}", words::number(count));
             }
         }
         if self.progress.connected < all {
-            text += &format!(", {} not connected", words::number(all - self.progress.connected));
+            let _ = write!(text, ", {} not connected", words::number(all - self.progress.connected));
         }
         text + "."
     }
@@ -174,7 +176,8 @@ impl ShowPage<'_> {
         tag_word(self.group.tag_operator)
     }
 
-    fn tone(&self, status: &Status) -> (&'static str, &'static str, &'static str) {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "templates pass references")]
+    fn tone(status: &Status) -> (&'static str, &'static str, &'static str) {
         sign(*status)
     }
 

@@ -167,7 +167,7 @@ pub(super) struct IndexPage<'a> {
 }
 
 impl IndexPage<'_> {
-    fn columns(&self) -> &'static [Column] {
+    fn columns() -> &'static [Column] {
         &COLUMNS
     }
 
@@ -301,7 +301,8 @@ impl ShowPage<'_> {
         steps(self.device, self.history.first())
     }
 
-    fn update_sign(&self, status: &Status) -> Sign {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "templates pass references")]
+    fn update_sign(status: &Status) -> Sign {
         update_sign(*status)
     }
 
@@ -323,7 +324,7 @@ impl ShowPage<'_> {
         self.device.updates_blocked_until.is_some_and(|until| until > self.now)
     }
 
-    fn fingerprint(&self, certificate: &DeviceCertificate) -> String {
+    fn fingerprint(certificate: &DeviceCertificate) -> String {
         let bytes: Vec<String> = certificate
             .fingerprint
             .iter()
@@ -338,7 +339,7 @@ impl ShowPage<'_> {
     }
 
     /// `device.certificate_added` → `Certificate added`.
-    fn act(&self, entry: &Entry) -> String {
+    fn act(entry: &Entry) -> String {
         let words = entry.action.rsplit('.').next().unwrap_or_default().replace('_', " ");
         let mut letters = words.chars();
         letters
@@ -346,18 +347,18 @@ impl ShowPage<'_> {
             .map_or_else(String::new, |first| first.to_uppercase().to_string() + letters.as_str())
     }
 
-    fn reason(&self, refused: &RefusedDevice) -> &'static str {
+    fn reason(refused: &RefusedDevice) -> &'static str {
         reason(&refused.reason)
     }
 }
 
 impl IndexPage<'_> {
-    fn reason(&self, refused: &RefusedDevice) -> &'static str {
+    fn reason(refused: &RefusedDevice) -> &'static str {
         reason(&refused.reason)
     }
 
     /// Whether registering it would let it in.
-    fn unknown(&self, refused: &RefusedDevice) -> bool {
+    fn unknown(refused: &RefusedDevice) -> bool {
         refused.reason == "not_registered"
     }
 }

@@ -26,18 +26,18 @@ static ASSETS: LazyLock<BTreeMap<String, Asset>> = LazyLock::new(|| {
     Files::iter()
         .filter_map(|path| {
             let file = Files::get(&path)?;
-            let version: String = file.metadata.sha256_hash().iter().take(8).fold(String::new(), hex);
+            let version: String = file
+                .metadata
+                .sha256_hash()
+                .iter()
+                .take(8)
+                .fold(String::new(), |text, byte| format!("{text}{byte:02x}"));
             let mime = mime_guess::from_path(&*path).first_or_octet_stream().to_string();
             let bytes = Bytes::from(file.data.into_owned());
             Some((path.into_owned(), Asset { bytes, mime, version }))
         })
         .collect()
 });
-
-fn hex(mut text: String, byte: &u8) -> String {
-    text += &format!("{byte:02x}");
-    text
-}
 
 /// The URL of a file of static/, as in `css/base.css`.
 pub fn url(path: &str) -> String {

@@ -307,8 +307,82 @@ where
 
 #[cfg(test)]
 mod tests {
-    use super::{STREAMS_PER_PERSON, Streams};
+    use std::collections::HashSet;
+    use std::pin::Pin;
+
+    use actix_web::body::{BoxBody, MessageBody as _};
+    use sqlx::PgPool;
+    use tokio_util::sync::CancellationToken;
     use uuid::Uuid;
+
+    use super::{STREAMS_PER_PERSON, Streams, respond};
+    use crate::platform::events::{News, kind, publish};
+    use crate::testing::Stage;
+
+    /// The next piece of a stream; `None` at its end.
+    async fn piece(body: &mut BoxBody) -> Option<String> {
+        let next = std::future::poll_fn(|context| Pin::new(&mut *body).poll_next(context)).await?;
+        Some(String::from_utf8(next.unwrap().to_vec()).unwrap())
+    }
+
+    async fn tell(stage: &Stage, org: Uuid, subject: Uuid) {
+        let mut conn = stage.platform().db.acquire().await.unwrap();
+        let news = News {
+            kind: kind::DEVICE,
+            org_id: org,
+            product_id: None,
+            subject_id: subject,
+        };
+        publish(&mut conn, stage.platform().clock.now(), &[news]).await.unwrap();
+    }
+
+    #[sqlx::test(migrator = "crate::platform::db::MIGRATOR")]
+    async fn a_browser_that_comes_back_hears_what_it_missed_of_its_own_orgs(db: PgPool) {
+        let stage = Stage::new(db).await;
+        let (ours, theirs) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        for (org, subject) in [(ours, 10), (ours, 11), (theirs, 12), (ours, 13), (ours, 13)] {
+            tell(&stage, org, Uuid::from_u128(subject)).await;
+        }
+        let heard = move || async move { Ok(Some(HashSet::from([ours]))) };
+        let seat = stage.app.streams.sit(Uuid::nil(), "session");
+        let stopping = CancellationToken::new();
+        let answer = respond(seat, stage.platform(), stopping.clone(), Some(1), heard)
+            .await
+            .unwrap();
+        let mut body = answer.into_body();
+        let first = piece(&mut body).await.unwrap();
+        let subjects: Vec<&str> = first
+            .split("\"subject\":\"")
+            .skip(1)
+            .map(|rest| &rest[34..36])
+            .collect();
+        assert_eq!(subjects, ["0b", "0d"], "{first}");
+        assert!(first.contains("id: 5\n"), "{first}");
+        stopping.cancel();
+        assert_eq!(piece(&mut body).await, None);
+    }
+
+    #[sqlx::test(migrator = "crate::platform::db::MIGRATOR")]
+    async fn a_stream_ends_with_its_session(db: PgPool) {
+        let stage = Stage::new(db).await;
+        let heard = || async { Ok(Some(HashSet::new())) };
+        let seat = stage.app.streams.sit(Uuid::nil(), "session");
+        let answer = respond(seat, stage.platform(), CancellationToken::new(), None, heard)
+            .await
+            .unwrap();
+        let mut body = answer.into_body();
+        assert!(piece(&mut body).await.unwrap().contains("event: beat"));
+        stage.app.streams.end("session");
+        assert_eq!(piece(&mut body).await.unwrap(), super::END);
+        assert_eq!(piece(&mut body).await, None);
+
+        let gone = || async { Ok(None) };
+        let seat = stage.app.streams.sit(Uuid::nil(), "session");
+        let answer = respond(seat, stage.platform(), CancellationToken::new(), None, gone)
+            .await
+            .unwrap();
+        assert_eq!(piece(&mut answer.into_body()).await.unwrap(), super::END);
+    }
 
     #[test]
     fn a_person_has_a_bounded_number_of_streams() {

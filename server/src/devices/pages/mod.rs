@@ -3,6 +3,8 @@
 pub mod certificates;
 pub mod edit;
 pub mod show;
+#[cfg(test)]
+mod tests;
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use uuid::Uuid;
