@@ -13,7 +13,7 @@ const GRACE_MS = 1_500; // shorter interruptions are not worth a banner
 const MOST_ROWS = 100;
 
 const product = document.documentElement.dataset.product ?? '';
-const source = document.documentElement.dataset.live;
+const source = document.documentElement.dataset.worker;
 const due = new Map();
 const rows = new Set();
 

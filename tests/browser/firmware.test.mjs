@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { before } from 'node:test';
 import { HOME, ORG, mark, session, startFleet } from './fleet.mjs';
-import { assertGood, matrix, screenshot, testEachView } from './lib.mjs';
+import { assertGood, matrix, testEachView } from './lib.mjs';
 
 // Every view uploads a version of its own.
 const version = (view) => `2.${matrix().findIndex((one) => one.name === view.name)}.0`;
@@ -22,7 +22,6 @@ testEachView('an archive is uploaded and appears, without a reload', async ({ pa
   await row.waitFor();
   assert.match(await row.textContent(), /release/);
   await unchanged();
-  await screenshot(page, `firmware-${view.name}`);
   await assertGood(page);
   await row.getByRole('link', { name: version(view), exact: true }).click();
   await page.getByText('Signed by release').waitFor();
@@ -31,7 +30,7 @@ testEachView('an archive is uploaded and appears, without a reload', async ({ pa
 testEachView('an unsigned archive is refused with a sentence', async ({ page, problems }) => {
   await page.goto(`${HOME}/firmware`);
   await page.getByLabel(/Drop signed/).setInputFiles(fleet.archive('unsigned.fw'));
-  await page.locator('#uploads').getByText(/sign/i).waitFor();
+  await page.locator('#uploads .bad').getByText(/sign/i).waitFor();
   assert.equal(await page.locator('tbody tr', { hasText: 'unsigned' }).count(), 0);
   assert.match(problems.splice(0).join('\n'), /422/);
   await assertGood(page);

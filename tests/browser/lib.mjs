@@ -98,7 +98,7 @@ export async function startServer(extra = []) {
     await server.until('/status/ready', () => fetch(`${url}/status/ready`).then((answer) => answer.ok, () => false));
     const signIn = await server.until('the sign-in of the first admin', (printed) => {
       const email = /\b[\w.+-]+@[\w.-]+\b/.exec(printed)?.[0];
-      const password = /password\W+(\S+)/i.exec(printed)?.[1];
+      const password = /password\s+(\S+)/i.exec(printed)?.[1];
       return email && password ? { email, password } : undefined;
     });
     return { ...server, ...signIn, url, devices: addresses.devices, ca: path.join(data, 'ca.pem') };

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
 import { HOME, mark, session, signIn, startFleet } from './fleet.mjs';
-import { assertGood, openPage, screenshot, testEachView } from './lib.mjs';
+import { assertGood, openPage, testEachView } from './lib.mjs';
 
 let fleet;
 before(async () => {
@@ -20,7 +20,6 @@ testEachView('a wrong password is told, the right one leads to where one wanted 
   assert.equal(await page.getByLabel('Email').inputValue(), fleet.server.email);
   assert.match(problems.splice(0).join('\n'), /422/, 'the browser says that the form was refused, and nothing else');
   await assertGood(page);
-  await screenshot(page, `sign-in-${view.name}`);
   await page.getByLabel('Password').fill(fleet.server.password);
   await page.getByRole('button', { name: 'Sign in' }).click();
   await page.waitForURL(`${fleet.server.url}${HOME}/devices?q=tag%3Abeta`);

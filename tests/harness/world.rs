@@ -157,6 +157,24 @@ impl World {
         Ok(Self { server, ..self })
     }
 
+    /// Waits until a board runs this version, lifting whatever penalty its failures bring.
+    ///
+    /// # Errors
+    /// When it does not in time.
+    pub async fn until_runs_after_all(&self, board: &Board, version: &str, deadline: Duration) -> anyhow::Result<()> {
+        let penalty = format!("{}/devices/{}/penalty", self.product, board.identifier);
+        let what = format!("{} to run {version} after all", board.identifier);
+        let waited = eventually(&what, deadline, || async {
+            let seen = board.seen(&self.api, &self.product).await?;
+            if !seen["updates_blocked_until"].is_null() {
+                self.api.call(reqwest::Method::DELETE, &penalty, None).await?;
+            }
+            Ok((seen["version"] == version && seen["connection_status"] == "connected").then_some(()))
+        })
+        .await;
+        waited.with_context(|| board.log_tail())
+    }
+
     /// The updates of a board, newest first.
     ///
     /// # Errors

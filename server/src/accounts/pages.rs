@@ -147,7 +147,7 @@ pub async fn live(request: HttpRequest, app: web::Data<App>, query: web::Query<A
     };
     let last = request.headers().get("last-event-id").and_then(|id| id.to_str().ok());
     let after = last.and_then(|id| id.parse().ok()).or(query.after);
-    let seat = app.streams.sit(viewer.user_id().0, &secret)?;
+    let seat = app.streams.sit(viewer.user_id().0, &secret);
     let platform = app.platform.clone();
     let authorise = move || heard(platform.clone(), secret.clone());
     stream::respond(seat, &app.platform, app.stopping.clone(), after, authorise).await

@@ -143,6 +143,9 @@ impl ShowPage<'_> {
     fn sentence(&self) -> String {
         let (done, all) = (self.progress.on_release, self.progress.devices);
         let version = &self.group.firmware_version;
+        if all == 0 && !self.group.is_on {
+            return "Which devices belong to it is decided when it starts.".to_owned();
+        }
         if all == 0 {
             return "No device belongs to it: none matches its tags, version, platform and architecture.".to_owned();
         }

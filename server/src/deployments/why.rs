@@ -30,7 +30,7 @@ pub fn why(device: &Device, group: Option<&Group>, in_flight: Option<Status>, sl
     };
     let Some(group) = group else {
         return Why::Held(format!(
-            "No deployment group takes it: none matches its tags, its version {version}, its platform and its architecture."
+            "No running deployment takes it: none matches its tags, its version {version}, its platform and its architecture."
         ));
     };
     if device.firmware_uuid == Some(group.firmware_uuid) {
@@ -170,7 +170,7 @@ mod tests {
     #[test]
     fn the_first_thing_in_the_way_is_named() {
         let group = group();
-        assert!(says(&device(), None, 0).contains("No deployment group"));
+        assert!(says(&device(), None, 0).contains("No running deployment"));
         assert!(says(&device(), Some(&group), 0).contains("told of 1.1.0 next"));
         assert!(says(&device(), Some(&group), 3).contains("3 of 3 updates"));
         let offline = Device {

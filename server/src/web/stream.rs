@@ -2,9 +2,10 @@
 //! with the session, and is bounded: news of a burst is sent once per subject, and a reader that fell too far behind is
 //! told to read its page anew.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write as _;
 use std::future::Future;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -22,8 +23,9 @@ use super::Error;
 use crate::platform::Platform;
 use crate::platform::events::{self, Event};
 
-/// Streams that one person may have open: browsers, not tabs.
-pub const STREAMS_PER_PERSON: usize = 16;
+/// Streams that one person may have open: browsers, not tabs. One more takes the place of the oldest, which is most
+/// likely a page that was left: that a browser is gone is noticed only when something is sent to it.
+pub const STREAMS_PER_PERSON: usize = 32;
 /// News of a burst is gathered for this long.
 const GATHER: Duration = Duration::from_millis(120);
 /// More subjects than this in one burst, or missed by a reader that comes back: read the page anew.
@@ -36,13 +38,14 @@ const AUTHORISED_FOR: Duration = Duration::from_secs(60);
 
 /// The open streams of this node. Cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub struct Streams(Arc<Mutex<HashMap<u64, Open>>>);
+pub struct Streams(Arc<Mutex<BTreeMap<u64, Open>>>, Arc<AtomicU64>);
 
 #[derive(Debug)]
 struct Open {
     person: Uuid,
     session: [u8; 32],
     ended: CancellationToken,
+    displaced: CancellationToken,
 }
 
 /// A place among a person's streams; given back when it is dropped.
@@ -51,33 +54,41 @@ pub struct Seat {
     streams: Streams,
     number: u64,
     ended: CancellationToken,
+    displaced: CancellationToken,
 }
 
 impl Streams {
     /// Takes a place for a stream of this person's session.
-    ///
-    /// # Errors
-    /// [`Error::TooMany`] when the person has [`STREAMS_PER_PERSON`].
-    pub fn sit(&self, person: Uuid, session: &str) -> Result<Seat, Error> {
+    pub fn sit(&self, person: Uuid, session: &str) -> Seat {
         let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if open.values().filter(|one| one.person == person).count() >= STREAMS_PER_PERSON {
-            return Err(Error::TooMany(format!(
-                "You have {STREAMS_PER_PERSON} live streams open already; close a browser."
-            )));
+        let theirs: Vec<u64> = open
+            .iter()
+            .filter(|(_, one)| one.person == person)
+            .map(|(number, _)| *number)
+            .collect();
+        for oldest in theirs
+            .iter()
+            .take((theirs.len() + 1).saturating_sub(STREAMS_PER_PERSON))
+        {
+            if let Some(one) = open.remove(oldest) {
+                one.displaced.cancel();
+            }
         }
-        let number = open.keys().max().map_or(0, |last| last + 1);
-        let ended = CancellationToken::new();
+        let number = self.1.fetch_add(1, Ordering::Relaxed);
+        let (ended, displaced) = (CancellationToken::new(), CancellationToken::new());
         let one = Open {
             person,
             session: Sha256::digest(session).into(),
             ended: ended.clone(),
+            displaced: displaced.clone(),
         };
         open.insert(number, one);
-        Ok(Seat {
+        Seat {
             streams: self.clone(),
             number,
             ended,
-        })
+            displaced,
+        }
     }
 
     /// Ends the streams of a session at once; on other nodes they end within a minute.
@@ -195,6 +206,7 @@ where
                 },
                 _ = self.beat.tick() => return Some(self.tick().await),
                 () = self.stopping.cancelled() => return None,
+                () = self.seat.displaced.cancelled() => return None,
                 () = self.seat.ended.cancelled() => {
                     self.ended = true;
                     return Some(END.to_owned());
@@ -301,14 +313,23 @@ mod tests {
     #[test]
     fn a_person_has_a_bounded_number_of_streams() {
         let streams = Streams::default();
-        let mut seats: Vec<_> = (0..STREAMS_PER_PERSON)
-            .map(|_| streams.sit(Uuid::nil(), "a").unwrap())
-            .collect();
-        assert!(streams.sit(Uuid::nil(), "a").is_err());
-        assert!(streams.sit(Uuid::max(), "b").is_ok());
+        let mut seats: Vec<_> = (0..STREAMS_PER_PERSON).map(|_| streams.sit(Uuid::nil(), "a")).collect();
+        let other = streams.sit(Uuid::max(), "b");
+        assert!(seats.iter().all(|seat| !seat.displaced.is_cancelled()));
+        seats.push(streams.sit(Uuid::nil(), "a"));
+        assert!(seats[0].displaced.is_cancelled());
+        assert_eq!(seats.iter().filter(|seat| seat.displaced.is_cancelled()).count(), 1);
+        assert!(!other.displaced.is_cancelled());
+        drop(seats);
+        assert_eq!(streams.0.lock().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn signing_out_ends_the_streams_of_its_session_only() {
+        let streams = Streams::default();
+        let (one, other) = (streams.sit(Uuid::nil(), "a"), streams.sit(Uuid::nil(), "b"));
         streams.end("a");
-        assert!(seats.iter().all(|seat| seat.ended.is_cancelled()));
-        seats.pop();
-        assert!(streams.sit(Uuid::nil(), "a").is_ok());
+        assert!(one.ended.is_cancelled());
+        assert!(!other.ended.is_cancelled());
     }
 }
