@@ -19,9 +19,10 @@ struct Arguments {
     /// Ends by itself: free ports, a temporary folder, a table of how it went, and exit status 1 when it went wrong.
     #[arg(long)]
     once: bool,
-    /// Where the server and the devices keep their data; made anew at each start.
-    #[arg(long, default_value = "demo-data", conflicts_with = "once")]
-    data_dir: PathBuf,
+    /// Where the server and the devices keep their data; made anew at each start. Without it: demo-data here, or
+    /// /var/tmp/muster-demo where we are root and the user postgres cannot pass through to here.
+    #[arg(long, conflicts_with = "once")]
+    data_dir: Option<PathBuf>,
 }
 
 #[tokio::main]
@@ -35,7 +36,7 @@ async fn main() -> ExitCode {
         if arguments.once {
             rollout::once().await
         } else {
-            rollout::stay(&arguments.data_dir).await
+            rollout::stay(arguments.data_dir).await
         }
     };
     tokio::select! {

@@ -1,7 +1,7 @@
 //! The story of the demo.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
@@ -70,7 +70,11 @@ pub async fn once() -> anyhow::Result<()> {
 }
 
 /// Shows the rollout and stays up until it is ended.
-pub async fn stay(folder: &Path) -> anyhow::Result<()> {
+pub async fn stay(folder: Option<PathBuf>) -> anyhow::Result<()> {
+    let folder = &match folder {
+        Some(folder) => folder,
+        None => usual_folder()?,
+    };
     if folder.exists() {
         let ours = folder.join("demo").exists() || folder.read_dir()?.next().is_none();
         anyhow::ensure!(
@@ -102,6 +106,24 @@ pub async fn stay(folder: &Path) -> anyhow::Result<()> {
     line("It stays up until Ctrl-C.");
     std::future::pending::<()>().await;
     Ok(())
+}
+
+/// `demo-data` here, unless the user that Postgres runs as when we are root cannot pass through to here.
+fn usual_folder() -> anyhow::Result<PathBuf> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let here = std::env::current_dir()?;
+    let is_open = |folder: &Path| {
+        folder
+            .metadata()
+            .is_ok_and(|meta| meta.permissions().mode() & 0o001 != 0)
+    };
+    if nix::unistd::geteuid().is_root() && !here.ancestors().all(is_open) {
+        line(
+            "Postgres does not run as root, and its user cannot pass through to here: the data lies in /var/tmp/muster-demo.",
+        );
+        return Ok(PathBuf::from("/var/tmp/muster-demo"));
+    }
+    Ok(here.join("demo-data"))
 }
 
 async fn set(folder: &Path, addresses: &[&str]) -> anyhow::Result<Stage> {
