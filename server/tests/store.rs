@@ -1,4 +1,5 @@
 //! The object store keeps the same promises on a folder and on S3, which a process of its own plays here.
+#![expect(clippy::unwrap_used, reason = "tests: what goes wrong here fails them")]
 
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -95,7 +96,7 @@ impl S3 {
             .spawn()
             .unwrap();
         let file = root.join(".addr");
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_mins(1);
         let addr = loop {
             if let Some(addr) = std::fs::read_to_string(&file).ok().and_then(|text| text.parse().ok()) {
                 break addr;

@@ -29,7 +29,7 @@ const LATER: usize = 2;
 /// What it says.
 const LATER_POLICY: &str = r#"if [ "$MUSTER_UPDATE_RESCHEDULES" = 0 ]; then echo "reschedule 5s a visitor is using the kiosk"; else echo apply; fi"#;
 /// How long the whole may take.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 /// A line of progress is printed at least this often.
 const TELL: Duration = Duration::from_secs(3);
 /// The addresses of the demo that stays.

@@ -171,7 +171,7 @@ pub fn noise(seed: &str, size: usize) -> Vec<u8> {
 /// When the archive does not apply.
 pub fn flash(archive: &[u8], key: &PublicKey, disk: &Path, fw_env_config: &Path) -> anyhow::Result<()> {
     let mut target = FileTarget::create(disk)?;
-    Archive::open(archive, &[key.clone()], &Env::new())?.apply(
+    Archive::open(archive, std::slice::from_ref(key), &Env::new())?.apply(
         &mut target,
         "complete",
         &ApplyOptions::default(),

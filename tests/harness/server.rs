@@ -12,7 +12,7 @@ use crate::process::{Process, program};
 use crate::{Api, eventually};
 
 /// How long a server has to answer: a first start makes a Postgres cluster.
-const START: Duration = Duration::from_secs(60);
+const START: Duration = Duration::from_mins(1);
 
 /// A running server.
 #[derive(Debug)]

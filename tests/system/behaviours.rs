@@ -6,7 +6,7 @@ use std::time::Duration;
 use muster_tests::{Behaviour, Kiosk, World, eventually};
 
 /// A revert needs two boots and two watchdog times.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// The watchdog of these boards.
 const IMPATIENT: &str = "boot_timeout = \"1500ms\"";
 

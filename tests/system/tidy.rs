@@ -1,6 +1,12 @@
 //! The structure of the tree, held against ARCHITECTURE.md: who may call whom, who writes which table, where SQL and
 //! templates stand, how long a file is.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test of the tree: what cannot be read fails it"
+)]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio_util::sync::CancellationToken;
@@ -19,7 +20,11 @@ use crate::platform::events::{self, Event, kind};
 use crate::platform::sweep::Sweep;
 
 /// Devices told in one statement.
-const BATCH_MAX: usize = 512;
+const BATCH: usize = 256;
+/// Statements at once: while devices of one are told, the database works on the next.
+const AT_ONCE: usize = 2;
+/// Devices that are gathered before they are told.
+const GATHER_MAX: usize = 4096;
 /// How long is waited after the database failed.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -43,7 +48,7 @@ pub(super) async fn run(
         };
         let told = match heard {
             Ok(assigned) if assigned.is_empty() => continue,
-            Ok(assigned) => tell(&platform, proof, &registry, &urls, &assigned).await,
+            Ok(assigned) => tell_all(&platform, proof, &registry, &urls, &assigned).await,
             Err(error) => Err(error),
         };
         if let Err(error) = told {
@@ -88,7 +93,7 @@ impl Ear {
                 }
                 Err(TryRecvError::Empty | TryRecvError::Closed) => break,
             }
-            if self.has_missed || assigned.len() >= BATCH_MAX {
+            if self.has_missed || assigned.len() >= GATHER_MAX {
                 break;
             }
             next = self.news.try_recv();
@@ -105,6 +110,21 @@ impl Ear {
             _ => {}
         }
     }
+}
+
+async fn tell_all(
+    platform: &Platform,
+    proof: Sweep,
+    registry: &Registry,
+    urls: &FirmwareUrls,
+    devices: &[DeviceId],
+) -> sqlx::Result<()> {
+    // Made before they are polled: a closure that is kept over an await is not Send for every lifetime.
+    let tells: Vec<_> = devices
+        .chunks(BATCH)
+        .map(|devices| tell(platform, proof, registry, urls, devices))
+        .collect();
+    stream::iter(tells).buffer_unordered(AT_ONCE).try_collect().await
 }
 
 async fn tell(

@@ -211,12 +211,14 @@ impl Session {
         }
         let report = match FromDevice::read(frame) {
             FromDevice::Progress { stage, percent } => Report::Progress(stage, percent),
-            FromDevice::Status(StatusUpdate::Unknown(_)) => return Vec::new(),
             FromDevice::Status(status) => Report::Status(status),
             FromDevice::FirmwareValidated => Report::Validated,
             FromDevice::NetworkInterface(interface) => Report::Interface(interface),
             FromDevice::Join(_) | FromDevice::Rebooting | FromDevice::Unknown => return Vec::new(),
         };
+        if matches!(report, Report::Status(StatusUpdate::Unknown(_))) {
+            return Vec::new();
+        }
         vec![Effect::Report(report)]
     }
 

@@ -233,10 +233,10 @@ impl Desk {
 
     /// A device says so again at each retry, in the middle of its progress.
     fn keep_started(&mut self, peer: Peer) {
-        if !self
+        if self
             .percents
             .get(&peer.device())
-            .is_some_and(|(_, status, _)| *status > Status::Started)
+            .is_none_or(|(_, status, _)| *status <= Status::Started)
         {
             self.keep(peer, Status::Started, None);
         }
@@ -340,7 +340,10 @@ fn or_unsaid(reason: String) -> String {
 pub(super) fn update_message(urls: &FirmwareUrls, told: &Told, now: OffsetDateTime) -> ToDevice {
     let holder = Holder::Device(told.device.0);
     let url = urls.sign(told.org, FirmwareId(told.firmware_id), holder, now + LINK_LIFETIME);
-    let checksum: String = told.sha256.iter().map(|byte| format!("{byte:02X}")).collect();
+    let checksum: String = told
+        .sha256
+        .iter()
+        .fold(String::new(), |text, byte| text + &format!("{byte:02X}"));
     ToDevice::Update(Box::new(Update {
         update_available: true,
         firmware_url: Some(url),

@@ -143,7 +143,7 @@ impl Bus {
         loop {
             let _ = tokio::time::timeout(POLL, listener.recv()).await;
             // One bell may stand for more rows than are read at once.
-            while self.hand_on(tail.read(db).await?) == BATCH as usize {}
+            while self.hand_on(tail.read(db).await?) >= BATCH as usize {}
         }
     }
 }
@@ -156,18 +156,32 @@ struct Tail {
 }
 
 impl Tail {
-    async fn read(&mut self, db: &PgPool) -> sqlx::Result<Vec<Event>> {
-        let last = self.last.unwrap_or_default();
+    /// Rows that were seen to be missing and have come since.
+    async fn late(&self, db: &PgPool) -> sqlx::Result<Vec<Row>> {
+        if self.gaps.is_empty() {
+            return Ok(Vec::new());
+        }
         let missing: Vec<i64> = self.gaps.iter().map(|(id, _)| *id).collect();
-        let rows = sqlx::query_as!(
+        sqlx::query_as!(
             Row,
-            "SELECT id, at, org_id, product_id, kind, subject_id FROM events WHERE id > $1 OR id = ANY($2) ORDER BY id LIMIT $3",
-            last,
-            &missing,
-            BATCH
+            "SELECT id, at, org_id, product_id, kind, subject_id FROM events WHERE id = ANY($1) ORDER BY id",
+            &missing
         )
         .fetch_all(db)
-        .await?;
+        .await
+    }
+
+    async fn read(&mut self, db: &PgPool) -> sqlx::Result<Vec<Event>> {
+        let last = self.last.unwrap_or_default();
+        let mut rows = self.late(db).await?;
+        // By itself this is a walk along the key; with the late ones in the same condition it is a scan of the table.
+        let new = sqlx::query_as!(
+            Row,
+            "SELECT id, at, org_id, product_id, kind, subject_id FROM events WHERE id > $1 ORDER BY id LIMIT $2",
+            last,
+            BATCH
+        );
+        rows.extend(new.fetch_all(db).await?);
         let mut expected = last + 1;
         for row in &rows {
             self.gaps.retain(|(id, _)| *id != row.id);
