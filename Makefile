@@ -34,7 +34,7 @@ help: ## this list
 	@echo "  make bench ONLY=firmware  only the benchmarks whose names begin so"
 
 demo: setup assets ## a server and eight devices on this machine, updated before your eyes
-	@scripts/progress "building the demo" cargo build --profile demo --bin muster-server --bin muster-agent --bin muster-demo
+	@scripts/progress "building the demo" cargo build --profile demo --bin muster-server --bin muster-agent --bin muster-fwup --bin muster-demo
 	@exec $(TARGET)/demo/muster-demo $(ARGS)
 
 test: setup setup-test assets ## every test: Rust's, with a real Postgres, then the browser's

@@ -48,13 +48,16 @@ pub async fn measure(figures: &Figures, folder: &Path, links: u32) -> anyhow::Re
         links,
         fleet: introduce(figures, folder, &ca, all).await?,
     };
+    if !figures.want_any(&NAMES[1..]) {
+        return Ok(());
+    }
     let tls12 = bench.links(figures, "1.2").await?;
+    let n = links as usize;
+    figures.print("link.bytes_per_idle_tls12", tls12, "B", n);
     if !figures.want_any(&["link.bytes_per_idle", "link.bytes_per_idle_tls13"]) {
         return Ok(());
     }
     let tls13 = bench.links(figures, "1.3").await?;
-    let n = links as usize;
-    figures.print("link.bytes_per_idle_tls12", tls12, "B", n);
     figures.print("link.bytes_per_idle_tls13", tls13, "B", n);
     figures.print("link.bytes_per_idle", tls12.max(tls13), "B", n);
     Ok(())

@@ -78,6 +78,9 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
 }
 
 async fn measure(cli: &Cli, figures: &Figures, folder: &std::path::Path) -> anyhow::Result<()> {
+    // Figures of a machine that does other things are worth less: say how busy it was before.
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    output::note(format_args!("the machine's load before is {}", load.trim()));
     if figures.want_any(&links::NAMES) {
         links::measure(figures, &folder.join("links"), cli.links).await?;
     }

@@ -144,6 +144,9 @@ async fn set(folder: &Path, addresses: &[&str]) -> anyhow::Result<Stage> {
         .build(&key)
     };
     let (old, new) = (firmware("1.0.0")?, firmware("1.1.0")?);
+    // For a device made by hand, as the README shows.
+    std::fs::write(folder.join("kiosk-1.0.0.fw"), &old)?;
+    std::fs::write(folder.join("release.pub"), key.public().to_string())?;
     api.upload(&product, old.clone()).await?.data()?;
     let uploaded = api.upload(&product, new).await?.data()?;
     let conditions = json!({ "version": "", "tags": [], "tag_operator": "and" });

@@ -1,6 +1,7 @@
 //! System tests: a real server with a real Postgres, real TLS, real agents on virtual boards.
 
 mod behaviours;
+mod by_hand;
 mod frames;
 mod power;
 mod refusals;

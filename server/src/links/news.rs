@@ -147,3 +147,68 @@ async fn tell(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use sqlx::PgPool;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::devices::model::LinkId;
+    use crate::links::registry::{Handle, Order};
+    use crate::platform::events::News;
+    use crate::testing::Stage;
+
+    #[derive(Debug, Clone, Default)]
+    struct Orders(Arc<Mutex<Vec<String>>>);
+
+    impl Handle for Orders {
+        fn order(&self, order: Order) -> bool {
+            self.0.lock().unwrap().push(format!("{order:?}"));
+            true
+        }
+    }
+
+    #[sqlx::test(migrator = "crate::platform::db::MIGRATOR")]
+    async fn what_came_too_fast_is_heard_all_the_same(db: PgPool) {
+        let stage = Stage::new(db).await;
+        let platform = &stage.app.platform;
+        let registry = Registry::new(platform.metrics.clone());
+        let (cut, assigned) = (DeviceId(Uuid::from_u128(1)), DeviceId(Uuid::from_u128(2)));
+        let orders = Orders::default();
+        registry.enter(cut, LinkId(Uuid::from_u128(3)), Box::new(orders.clone()));
+        registry.enter(assigned, LinkId(Uuid::from_u128(4)), Box::new(Orders::default()));
+        let news = |kind, device: DeviceId| News {
+            kind,
+            org_id: Uuid::nil(),
+            product_id: None,
+            subject_id: device.0,
+        };
+        let rows = [news(kind::CUT, cut), news(kind::ASSIGNED, assigned)];
+        let mut conn = platform.db.acquire().await.unwrap();
+        events::publish(&mut conn, platform.clock.now(), &rows).await.unwrap();
+
+        let (sender, receiver) = broadcast::channel(2);
+        for id in 1..=5 {
+            let other = Event {
+                id,
+                org_id: Uuid::nil(),
+                product_id: None,
+                kind: kind::DEVICE.to_owned(),
+                subject_id: Uuid::nil(),
+            };
+            sender.send(other).unwrap();
+        }
+        let mut ear = Ear {
+            news: receiver,
+            last: 0,
+            has_missed: false,
+        };
+        assert_eq!(ear.listen(platform, &registry).await.unwrap(), []);
+        assert_eq!(ear.listen(platform, &registry).await.unwrap(), [assigned]);
+        assert_eq!(*orders.0.lock().unwrap(), ["Close(Cut)"]);
+        assert!(!ear.has_missed);
+    }
+}
