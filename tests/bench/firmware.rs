@@ -133,17 +133,17 @@ async fn download_path(server: &Server, api: &Api, uuid: &str) -> anyhow::Result
     Ok(location[start..].to_owned())
 }
 
-/// Reads from ours and from nginx in turns: our rate, and the ratio of the medians.
+/// Reads from ours and from nginx in turns: our rate, and the middle one of the turns' ratios, which share what else the
+/// machine does.
 fn take_turns((ours, nginx): &(Reader, Reader), path: &str, from: u64) -> anyhow::Result<(f64, f64)> {
-    let (mut our_rates, mut nginx_rates) = (Vec::new(), Vec::new());
+    let (mut rates, mut ratios) = (Vec::new(), Vec::new());
     for turn in 0..=TURNS {
         let (our, other) = (ours.read(path, from)?, nginx.read("/firmware.fw", from)?);
         anyhow::ensure!(our.bytes == other.bytes, "the bodies differ in length");
         if turn > 0 {
-            our_rates.push(our.mb_per_s());
-            nginx_rates.push(other.mb_per_s());
+            rates.push(our.mb_per_s());
+            ratios.push(our.mb_per_s() / other.mb_per_s());
         }
     }
-    let (our_rate, nginx_rate) = (median(our_rates), median(nginx_rates));
-    Ok((our_rate, our_rate / nginx_rate))
+    Ok((median(rates), median(ratios)))
 }

@@ -130,7 +130,7 @@ impl Bench<'_> {
             let mut took = Vec::new();
             for _ in 0..ROUNDS {
                 let sent_ns = self.fleet.assign(&db, self.links).await?;
-                took.push(ms(sent_ns, swarm.read_by("update", self.links).await?));
+                took.push(swarm.read_by("update", self.links, sent_ns).await?);
                 // What devices answered is written within a second; taking the updates back before would cross it.
                 sleep(REST).await;
                 self.fleet.stop(&db).await?;
@@ -141,7 +141,7 @@ impl Bench<'_> {
             let mut took = Vec::new();
             for _ in 0..ROUNDS {
                 let sent_ns = self.fleet.start(&db).await?;
-                took.push(ms(sent_ns, swarm.read_by("update", self.links).await?));
+                took.push(swarm.read_by("update", self.links, sent_ns).await?);
                 // What devices answered is written within a second; taking the updates back before would cross it.
                 sleep(REST).await;
                 self.fleet.stop(&db).await?;
@@ -151,8 +151,4 @@ impl Bench<'_> {
         db.close().await;
         Ok(())
     }
-}
-
-fn ms(from_ns: u64, to_ns: u64) -> f64 {
-    to_ns.saturating_sub(from_ns) as f64 / 1e6
 }

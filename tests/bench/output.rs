@@ -53,7 +53,7 @@ impl Figures {
 
 /// The middle one of some values, which are noted.
 pub fn median(mut values: Vec<f64>) -> f64 {
-    note(format_args!("{values:.1?}"));
+    note(format_args!("{values:.2?}"));
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or_default()
 }

@@ -10,6 +10,7 @@ use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::timeout;
 
+use super::output::note;
 use super::process::program;
 use super::server::Server;
 
@@ -100,18 +101,25 @@ impl Swarm {
         })
     }
 
-    /// Waits until this many have read a push of this kind; when the last one did.
-    pub async fn read_by(&mut self, kind: &str, links: u32) -> anyhow::Result<u64> {
-        let (mut readers, mut last_ns) = (0, 0);
+    /// Waits until this many have read a push of this kind, which was sent then; how many milliseconds it took to the last.
+    pub async fn read_by(&mut self, kind: &str, links: u32, sent_ns: u64) -> anyhow::Result<f64> {
+        let ms = |ns: &Value| ns.as_u64().unwrap_or_default().saturating_sub(sent_ns) as f64 / 1e6;
+        let (mut readers, mut last) = (0, 0.0_f64);
         while readers < u64::from(links) {
             let line = self
                 .wait(|line| line["event"] == "push" && line["kind"] == kind)
                 .await
                 .with_context(|| format!("only {readers} of {links} devices read `{kind}`"))?;
             readers += line["n"].as_u64().unwrap_or_default();
-            last_ns = line["last_ns"].as_u64().unwrap_or_default().max(last_ns);
+            last = last.max(ms(&line["last_ns"]));
+            note(format_args!(
+                "{} devices: first {:.0}, half {:.0}, last {last:.0} ms",
+                line["n"],
+                ms(&line["first_ns"]),
+                ms(&line["p50_ns"])
+            ));
         }
-        Ok(last_ns)
+        Ok(last)
     }
 
     async fn wait(&mut self, is_it: impl Fn(&Value) -> bool) -> anyhow::Result<Value> {
