@@ -106,6 +106,8 @@ fn api_of_device(routes: &mut ServiceConfig) {
         .route("", put().to(devices::api::update))
         .route("", patch().to(devices::api::update))
         .route("", delete().to(devices::api::delete))
+        .route("/restore", post().to(devices::api::restore))
+        .route("/destroy", post().to(devices::api::destroy))
         .route("/penalty", delete().to(devices::api::lift_penalty))
         .route("/updates", get().to(deployments::api::updates))
         .route("/certificates", get().to(devices::api::certificates::index))

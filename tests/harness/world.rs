@@ -169,7 +169,11 @@ impl World {
             if !seen["updates_blocked_until"].is_null() {
                 self.api.call(reqwest::Method::DELETE, &penalty, None).await?;
             }
-            Ok((seen["version"] == version && seen["connection_status"] == "connected").then_some(()))
+            // The server may still see the link of before the cut; the disk is right.
+            let is_kept =
+                board.version_on_disk()? == version && board.environment()?.get("nerves_fw_validated") == Some("1");
+            let is_seen = seen["version"] == version && seen["connection_status"] == "connected";
+            Ok((is_kept && is_seen).then_some(()))
         })
         .await;
         waited.with_context(|| board.log_tail())

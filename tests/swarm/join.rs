@@ -37,6 +37,7 @@ pub fn parameters(run: &Run) -> Join {
         meta: JoinMeta {
             firmware_validated: Some(true),
             firmware_auto_revert_detected: Some(false),
+            firmware_reverted_uuid: None,
         },
         extra: BTreeMap::from(extra.map(|(key, value)| (key.to_owned(), value.to_owned()))),
     }

@@ -39,7 +39,7 @@ pub struct Join {
 }
 
 /// Validation and revert, as the device sees them; absent before NervesHubLink 2.8.1.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct JoinMeta {
     /// Whether the running firmware was validated; absent means unknown.
@@ -48,6 +48,10 @@ pub struct JoinMeta {
     /// Whether the bootloader went back to this firmware from another one.
     #[serde(deserialize_with = "lenient::flag", skip_serializing_if = "Option::is_none")]
     pub firmware_auto_revert_detected: Option<bool>,
+    /// UUID of the firmware that the bootloader just went back from, until that was reported. A field of ours, which
+    /// others ignore: it tells a revert of this update from an older one.
+    #[serde(deserialize_with = "lenient::text", skip_serializing_if = "Option::is_none")]
+    pub firmware_reverted_uuid: Option<String>,
 }
 
 /// The keys of the active slot that describe the running firmware.

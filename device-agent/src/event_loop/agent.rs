@@ -236,7 +236,9 @@ impl Agent {
     /// What the device says of itself now (device-link §3.1).
     fn join(&self) -> Join {
         let (firmware, extra) = self.parts.facts.report();
-        let reverted = self.parts.machine.persisted().reverted.is_some() || self.parts.facts.other_unvalidated;
+        let persisted = self.parts.machine.persisted();
+        let reverted = persisted.reverted.is_some() || self.parts.facts.other_unvalidated;
+        let unreported = persisted.reverted.as_ref().filter(|_| persisted.pending.is_some());
         Join {
             firmware,
             fwup_version: Some(muster_fwup::REPORTED_VERSION.to_owned()),
@@ -245,6 +247,7 @@ impl Agent {
             meta: JoinMeta {
                 firmware_validated: self.parts.facts.validated,
                 firmware_auto_revert_detected: Some(reverted),
+                firmware_reverted_uuid: unreported.map(|reverted| reverted.uuid.clone()),
             },
             extra,
             ..Join::default()

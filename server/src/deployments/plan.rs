@@ -92,8 +92,10 @@ pub struct Arrival<'a> {
     pub running: Option<Uuid>,
     /// The update that it is busy with.
     pub busy: Option<&'a str>,
-    /// Whether its bootloader went back.
+    /// Whether its bootloader went back, from this update or an older one.
     pub reverted: bool,
+    /// The firmware that it just went back from, where the device says so.
+    pub reverted_from: Option<&'a str>,
 }
 
 /// What a join means for an update in flight.
@@ -124,11 +126,17 @@ pub fn judge(update: &InFlight, arrival: Arrival<'_>) -> Verdict {
     if arrival.busy.is_some_and(|busy| busy.eq_ignore_ascii_case(&target)) {
         return Verdict::GoesOn;
     }
+    let went_back = "The device booted the new firmware and went back to the old one.";
+    // What it said of its progress may have been lost with the link.
+    if arrival
+        .reverted_from
+        .is_some_and(|from| from.eq_ignore_ascii_case(&target))
+    {
+        return failed(went_back);
+    }
     match update.status {
         Status::Assigned => Verdict::Waits,
-        Status::Completed if arrival.reverted => {
-            failed("The device booted the new firmware and went back to the old one.")
-        }
+        Status::Completed if arrival.reverted => failed(went_back),
         Status::Completed => failed("The device came back on its old firmware."),
         _ if !update.group_is_on => Verdict::Ended(Outcome::Withdrawn("The deployment was stopped.".into())),
         _ if update.attempts >= ATTEMPTS_MAX => failed("The device was told five times and did not finish."),
@@ -233,6 +241,7 @@ mod tests {
             running: Some(running),
             busy: None,
             reverted: false,
+            reverted_from: None,
         }
     }
 
@@ -262,6 +271,23 @@ mod tests {
             },
         );
         assert!(matches!(reverted, Verdict::Ended(Outcome::Failed(reason)) if reason.contains("went back")));
+    }
+
+    #[test]
+    fn device_that_went_back_failed_whatever_was_heard_of_its_progress() {
+        let target = NEW.to_string();
+        let back = Arrival {
+            reverted: true,
+            reverted_from: Some(&target),
+            ..arrival(OLD)
+        };
+        let verdict = judge(&in_flight(Status::Updating), back);
+        assert!(matches!(verdict, Verdict::Ended(Outcome::Failed(reason)) if reason.contains("went back")));
+        let older = Arrival {
+            reverted: true,
+            ..arrival(OLD)
+        };
+        assert_eq!(judge(&in_flight(Status::Updating), older), Verdict::TellAgain);
     }
 
     #[test]

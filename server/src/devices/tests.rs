@@ -291,3 +291,27 @@ async fn certificates_are_pinned_by_common_name_and_removed(db: PgPool) {
     assert_eq!(stage.delete(&token, &format!("{path}/{serial}")).await.status, 204);
     assert_eq!(stage.get(&token, &path).await.data(), json!([]));
 }
+
+#[sqlx::test(migrator = "crate::platform::db::MIGRATOR")]
+async fn a_deleted_device_is_restored_or_destroyed_before_its_name_is_used_again(db: PgPool) {
+    let stage = Stage::new(db).await;
+    let (_, token) = owner(&stage).await;
+    let (path, body) = (format!("{DEVICES}/sn-0001"), json!({"identifier": "sn-0001"}));
+    assert_eq!(stage.post(&token, DEVICES, body.clone()).await.status, 201);
+    let early = stage.post(&token, &format!("{path}/destroy"), json!({})).await;
+    assert!((400..500).contains(&early.status.as_u16()), "{}", early.status);
+    stage.delete(&token, &path).await;
+    let taken = stage.post(&token, DEVICES, body.clone()).await;
+    assert!(taken.json().to_string().contains("restore or destroy"));
+    assert_eq!(
+        stage.post(&token, &format!("{path}/restore"), json!({})).await.status,
+        204
+    );
+    assert_eq!(stage.get(&token, &path).await.data()["deleted"], json!(false));
+    stage.delete(&token, &path).await;
+    assert_eq!(
+        stage.post(&token, &format!("{path}/destroy"), json!({})).await.status,
+        204
+    );
+    assert_eq!(stage.post(&token, DEVICES, body).await.status, 201);
+}

@@ -223,12 +223,7 @@ impl Session {
     }
 
     fn joined(&mut self, welcome: Welcome) -> Vec<Effect> {
-        let Channel::Joining {
-            join_ref,
-            reference,
-            topic,
-        } = std::mem::take(&mut self.device)
-        else {
+        let Some((join_ref, reference, topic)) = self.answered() else {
             return Vec::new();
         };
         let mut effects = send(reply(
@@ -257,12 +252,7 @@ impl Session {
     }
 
     fn not_joined(&mut self) -> Vec<Effect> {
-        let Channel::Joining {
-            join_ref,
-            reference,
-            topic,
-        } = std::mem::take(&mut self.device)
-        else {
+        let Some((join_ref, reference, topic)) = self.answered() else {
             return Vec::new();
         };
         let response = json!({ "error": "could not connect" });
@@ -273,6 +263,21 @@ impl Session {
             Reply::Error,
             &response,
         ))
+    }
+
+    /// The join that waits for its answer; the answer to one that was replaced or left finds none.
+    fn answered(&mut self) -> Option<(Option<Ref>, Option<Ref>, String)> {
+        match std::mem::take(&mut self.device) {
+            Channel::Joining {
+                join_ref,
+                reference,
+                topic,
+            } => Some((join_ref, reference, topic)),
+            other => {
+                self.device = other;
+                None
+            }
+        }
     }
 
     fn tell(&self, message: &ToDevice) -> Vec<Effect> {
@@ -407,6 +412,21 @@ mod tests {
             sent(&effects),
             [r#"["8","8","device","phx_reply",{"status":"ok","response":{}}]"#]
         );
+    }
+
+    #[test]
+    fn late_answer_to_a_join_that_was_replaced_changes_nothing() {
+        let mut session = Session::default();
+        session.handle(Input::Text(JOIN));
+        session.handle(Input::Text(r#"["2","2","device","phx_join",{}]"#));
+        let effects = session.handle(Input::Joined(Welcome::default()));
+        assert_eq!(
+            sent(&effects),
+            [r#"["2","2","device","phx_reply",{"status":"ok","response":{}}]"#]
+        );
+        assert_eq!(session.handle(Input::Joined(Welcome::default())), []);
+        assert_eq!(session.handle(Input::NotJoined), []);
+        assert!(session.is_joined());
     }
 
     #[test]

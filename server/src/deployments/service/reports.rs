@@ -122,6 +122,7 @@ fn judge(update: &Flying, record: &JoinRecord, before: Option<&Joined>) -> Verdi
         running: record.firmware_uuid(),
         busy: record.join.busy_with(),
         reverted: record.join.meta.firmware_auto_revert_detected.unwrap_or(false),
+        reverted_from: record.join.meta.firmware_reverted_uuid.as_deref(),
     };
     plan::judge(&in_flight, arrival)
 }

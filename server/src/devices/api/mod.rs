@@ -143,6 +143,18 @@ pub async fn delete(request: HttpRequest, app: web::Data<App>, found: Found) -> 
     Ok(api::deleted(&request))
 }
 
+/// `POST D/restore`: takes a deleted device back.
+pub async fn restore(app: web::Data<App>, found: Found) -> Result<HttpResponse, Error> {
+    service::restore(&app.platform, found.product.org(), &found.device).await?;
+    Ok(api::no_content())
+}
+
+/// `POST D/destroy`: removes a deleted device for good; its identifier is free again.
+pub async fn destroy(app: web::Data<App>, found: Found) -> Result<HttpResponse, Error> {
+    service::destroy(&app.platform, found.product.org(), &found.device).await?;
+    Ok(api::no_content())
+}
+
 /// `DELETE D/penalty`, `DELETE S/penalty`: deployments may tell the device again, at once.
 pub async fn lift_penalty(app: web::Data<App>, found: Found) -> Result<HttpResponse, Error> {
     let Found { product, device } = found.present()?;
