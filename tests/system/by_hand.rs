@@ -47,7 +47,7 @@ async fn device_made_by_hand_from_the_readme_is_updated() -> anyhow::Result<()> 
     command.args(["run", "--config", "agent.toml"]).current_dir(&folder);
     let agent = Process::start(&mut command, "muster-agent", &folder.join("agent.log"))?;
     let path = format!("{}/devices/kiosk-by-hand", world.product);
-    let waited = eventually("the device by hand to run 1.1.0", Duration::from_secs(60), || async {
+    let waited = eventually("the device by hand to run 1.1.0", Duration::from_mins(1), || async {
         let seen = world.api.get(&path).await?;
         Ok((seen["version"] == "1.1.0").then_some(()))
     })
