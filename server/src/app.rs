@@ -78,7 +78,7 @@ impl App {
         urls: Urls,
         metrics_token: Option<Secret>,
     ) -> anyhow::Result<(Self, Work)> {
-        let firmware_urls = FirmwareUrls::open(&platform, &urls.firmware.to_string()).await?;
+        let firmware_urls = FirmwareUrls::open(&platform, &urls.firmware.to_string(), urls.firmware_lifetime).await?;
         let (scheduler, wakes) = Scheduler::new();
         let (links, tasks) = Links::new(platform.clone(), firmware_urls.clone(), scheduler);
         let app = Self {
@@ -102,6 +102,8 @@ pub struct Urls {
     pub public: BaseUrl,
     /// Where devices fetch firmware.
     pub firmware: BaseUrl,
+    /// How long a URL of firmware is good for.
+    pub firmware_lifetime: time::Duration,
 }
 
 /// Opens every handle of the platform on a database that is up to date.

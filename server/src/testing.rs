@@ -90,6 +90,7 @@ impl Stage {
                 Urls {
                     public: BaseUrl::new("http", "localhost", 4000),
                     firmware: BaseUrl::new("https", "localhost", 4001),
+                    firmware_lifetime: time::Duration::hours(24),
                 },
                 None,
             )

@@ -15,6 +15,7 @@ use std::path::PathBuf;
 pub use flags::{DatabaseFlags, FrontFlags, Group, LogFlags, MasterKeyFlags, StoreFlags, TlsFlags};
 pub use inputs::{ConfigError, Inputs, Source};
 pub use secrets::{Secret, read_master_key};
+use time::Duration;
 pub use values::{BaseUrl, LogFormat};
 
 use crate::platform::store::StoreUrl;
@@ -24,6 +25,8 @@ use crate::platform::vault::MasterKey;
 const WEB_ADDR: &str = "127.0.0.1:4000";
 /// Where the device listener is unless told otherwise.
 const DEVICE_ADDR: &str = "127.0.0.1:4001";
+/// How long a URL of firmware is good for unless told otherwise: a slow device reads a large archive for hours.
+const FIRMWARE_URL_LIFETIME: &str = "24h";
 /// What is logged unless told otherwise.
 const LOG: &str = "info";
 
@@ -55,6 +58,8 @@ pub struct Front {
     pub public_url: Option<BaseUrl>,
     /// Where devices fetch firmware; `None` says the device listener's own address.
     pub firmware_url: Option<BaseUrl>,
+    /// How long a URL of firmware is good for.
+    pub firmware_url_lifetime: Duration,
     /// A listener of its own for figures.
     pub metrics_addr: Option<SocketAddr>,
     /// What opens the figures on the web listener.
@@ -123,6 +128,11 @@ impl Front {
         let device_addr = inputs.with_default("device_addr", DEVICE_ADDR, values::addr);
         let public_url = inputs.optional("public_url", str::parse);
         let firmware_url = inputs.optional("firmware_url", str::parse);
+        let firmware_url_lifetime = inputs.with_default(
+            "firmware_url_lifetime",
+            FIRMWARE_URL_LIFETIME,
+            values::firmware_url_lifetime,
+        );
         let metrics_addr = inputs.optional("metrics_addr", values::addr);
         let metrics_token = inputs.optional("metrics_token", values::token);
         Some(Self {
@@ -130,6 +140,7 @@ impl Front {
             device_addr: device_addr?,
             public_url,
             firmware_url,
+            firmware_url_lifetime: firmware_url_lifetime?,
             metrics_addr,
             metrics_token,
         })

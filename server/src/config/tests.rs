@@ -30,6 +30,10 @@ fn a_bad_value_names_the_key_its_source_the_problem_and_the_fix() {
         text.starts_with("public_url (from MUSTER_PUBLIC_URL) is \"muster.example.com\""),
         "{text}"
     );
+    for lifetime in ["24", "h", "0s", "8d", "-1s", "1w", "9999999999d"] {
+        let text = problem(&[("firmware_url_lifetime", lifetime)]);
+        assert!(text.contains("from 1s to 7d, such as 24h"), "{text}");
+    }
     let text = problem(&[("public_url", "https://a.example/muster")]);
     assert!(text.contains("something stands behind the host"), "{text}");
 }
