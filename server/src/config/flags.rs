@@ -89,6 +89,16 @@ group! {
 }
 
 group! {
+    /// How the nodes of one installation meet.
+    NodeFlags {
+        /// A NATS server that wakes the nodes when there is news, in place of the database's NOTIFY: nats://user:password@host:4222
+        /// [env: MUSTER_NATS_URL]
+        #[arg(value_name = "URL", help_heading = "Nodes")]
+        nats_url,
+    }
+}
+
+group! {
     /// What is logged, on standard error.
     LogFlags {
         /// What is logged, such as info or info,muster_server=debug [env: MUSTER_LOG] [default: info]

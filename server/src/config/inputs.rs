@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::flags::Group;
 
 /// Every key there is.
-const KEYS: [&str; 15] = [
+const KEYS: [&str; 16] = [
     "database_url",
     "store",
     "store_allow_http",
@@ -22,6 +22,7 @@ const KEYS: [&str; 15] = [
     "firmware_url_lifetime",
     "metrics_addr",
     "metrics_token",
+    "nats_url",
     "log",
     "log_format",
 ];

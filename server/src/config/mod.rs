@@ -12,12 +12,13 @@ mod values;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-pub use flags::{DatabaseFlags, FrontFlags, Group, LogFlags, MasterKeyFlags, StoreFlags, TlsFlags};
+pub use flags::{DatabaseFlags, FrontFlags, Group, LogFlags, MasterKeyFlags, NodeFlags, StoreFlags, TlsFlags};
 pub use inputs::{ConfigError, Inputs, Source};
 pub use secrets::{Secret, read_master_key};
 use time::Duration;
 pub use values::{BaseUrl, LogFormat};
 
+use crate::platform::events::NatsUrl;
 use crate::platform::store::StoreUrl;
 use crate::platform::vault::MasterKey;
 
@@ -43,6 +44,8 @@ pub struct Settings {
     pub device_cert: PathBuf,
     /// Its private key, as a PEM file.
     pub device_key: PathBuf,
+    /// The NATS server that wakes the nodes; `None` says the database does.
+    pub nats_url: Option<NatsUrl>,
     /// How it meets the world.
     pub front: Front,
 }
@@ -93,6 +96,7 @@ impl Settings {
             "it opens the secrets in the database (muster-server up makes one: DATA_DIR/master.key)",
             read_master_key,
         );
+        let nats_url = inputs.optional("nats_url", str::parse);
         let device_cert = inputs.required("device_cert", "devices connect over TLS", values::file);
         let device_key = inputs.required("device_key", "devices connect over TLS", values::file);
         inputs.finish()?;
@@ -107,6 +111,7 @@ impl Settings {
             master_key,
             device_cert,
             device_key,
+            nats_url,
             front,
         })
     }

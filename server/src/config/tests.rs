@@ -135,3 +135,22 @@ fn urls_are_shown_without_the_scheme_s_own_port() {
     assert_eq!(shown("http://[::1]:4000"), "http://[::1]:4000");
     assert!("https://user@host".parse::<BaseUrl>().is_err());
 }
+
+#[test]
+fn a_nats_url_is_taken_and_a_bad_one_is_not_repeated() {
+    for good in [
+        "nats://127.0.0.1:4222",
+        "tls://user:secret@nats.example:4222",
+        "nats://nats",
+    ] {
+        let url: NatsUrl = good.parse().unwrap();
+        assert!(!format!("{url:?}").contains("secret"));
+    }
+    for bad in ["", "nats.example:4222", "http://nats.example", "nats://:secret@:x"] {
+        let problem = bad.parse::<NatsUrl>().unwrap_err();
+        assert!(
+            problem.contains("nats://host:4222") && !problem.contains("secret"),
+            "{problem}"
+        );
+    }
+}
