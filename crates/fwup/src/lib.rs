@@ -25,6 +25,9 @@ mod create;
 mod env;
 mod error;
 mod fat;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod keys;
 mod mbr;
 mod metaconf;
