@@ -70,13 +70,17 @@ fn apply(data: &[u8], task: &str, flags: u8) {
             last = Some(percent);
         }
     };
-    let done = Archive::open(data, &[], &Env::new()).and_then(|archive| archive.apply(&mut disk, task, &options, &mut observer));
+    let done = Archive::open(data, &[], &Env::new())
+        .and_then(|archive| archive.apply(&mut disk, task, &options, &mut observer));
     match done {
         Ok(_) => assert_eq!(last, Some(100)),
         Err(error) => {
             assert!(!error.to_string().is_empty() && last != Some(100));
             assert!(error.target_was_written() || disk == *prepared(), "{error}");
-            assert!(!matches!(error.cause(), Error::Target { .. } | Error::VerifyWrite { .. }), "{error}");
+            assert!(
+                !matches!(error.cause(), Error::Target { .. } | Error::VerifyWrite { .. }),
+                "{error}"
+            );
         }
     }
 }

@@ -41,7 +41,10 @@ pub(super) fn run(data: &[u8]) {
 /// Verifies an archive at once and in small pieces: the result must be the same.
 fn read(data: &[u8]) {
     let whole = verified(data);
-    let pieces = verified(Trickle { rest: data, step: data.len() });
+    let pieces = verified(Trickle {
+        rest: data,
+        step: data.len(),
+    });
     assert_eq!(whole, pieces);
     let _ = entries(data);
 }
@@ -99,7 +102,9 @@ fn by_recipe(data: &[u8]) -> (Vec<u8>, Option<BTreeMap<String, Vec<u8>>>) {
         entry(&mut archive, name, content, style);
         // names have rules of their own, and none may come twice
         good &= style.is_readable(content) && kind % 5 < 4;
-        good &= want.insert(String::from_utf8_lossy(name).into_owned(), content.to_vec()).is_none();
+        good &= want
+            .insert(String::from_utf8_lossy(name).into_owned(), content.to_vec())
+            .is_none();
     }
     archive.extend_from_slice(b"PK\x01\x02");
     (archive, good.then_some(want))

@@ -8,8 +8,22 @@ use crate::{
 
 /// Names that operations choose from: long and short, in folders, with characters that need care.
 const NAMES: &[&[u8]] = &[
-    b"a", b"B.TXT", b"grub", b"grub/grub.cfg", b"grub/a long name.with dots", b"folder/inner/deep", b"folder", b"folder/inner",
-    b"configuration-1.yaml", b"configuration-2.yaml", b".hidden", b"\x82\x9a name", b"bzImage.a", b"BZIMAGE.A", b"x/../a", b"",
+    b"a",
+    b"B.TXT",
+    b"grub",
+    b"grub/grub.cfg",
+    b"grub/a long name.with dots",
+    b"folder/inner/deep",
+    b"folder",
+    b"folder/inner",
+    b"configuration-1.yaml",
+    b"configuration-2.yaml",
+    b".hidden",
+    b"\x82\x9a name",
+    b"bzImage.a",
+    b"BZIMAGE.A",
+    b"x/../a",
+    b"",
 ];
 const END: u64 = 64 << 20;
 const OPERATIONS_MAX: usize = 200;
@@ -26,7 +40,9 @@ pub(super) fn run(data: &[u8]) {
         let head = bytes.take(8 << 20);
         assert!(disk.write_at(0, head).is_ok());
     }
-    let Ok(mut cache) = Cache::new(&mut disk, WriteMode::default()) else { return };
+    let Ok(mut cache) = Cache::new(&mut disk, WriteMode::default()) else {
+        return;
+    };
     let blocks = [128, 3000, 9000, 70_000];
     if let Some(blocks) = blocks.get(usize::from(kind)) {
         assert!(format(&mut cache, 0, *blocks).is_ok());
@@ -51,7 +67,11 @@ fn operate(cache: &mut Cache<'_>, volumes: &mut Volumes, fields: [u8; 8]) -> Res
     let block = 0;
     if fields[0] % 16 == 15 {
         // damage: most of what matters lies in the first blocks
-        let offset = if number < 1 << 23 { u64::from(number) } else { u64::from(number) & 0x3ff };
+        let offset = if number < 1 << 23 {
+            u64::from(number)
+        } else {
+            u64::from(number) & 0x3ff
+        };
         return Ok(cache.write(offset, &fields[6..], false)?);
     }
     if fields[0] % 16 == 14 {

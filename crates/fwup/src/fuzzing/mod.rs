@@ -58,7 +58,11 @@ fn metaconf(data: &[u8]) {
         return; // it would mean something else when read again
     }
     let again = metaconf::read(&printed, &env).map(|again| metaconf::print(&again));
-    assert!(again.as_ref() == Ok(&printed), "{}: {again:?}", metaconf::text(&printed));
+    assert!(
+        again.as_ref() == Ok(&printed),
+        "{}: {again:?}",
+        metaconf::text(&printed)
+    );
 }
 
 /// Reads a U-Boot environment, as it is and with a checksum that agrees.
@@ -92,7 +96,9 @@ fn rewritten(env: &UbootEnv, size: usize, layout: Layout) {
         changed.unset(&name);
     }
     for env in [env, &changed] {
-        let Ok(block) = env.to_bytes_as(size, layout) else { continue };
+        let Ok(block) = env.to_bytes_as(size, layout) else {
+            continue;
+        };
         assert_eq!(block.len(), size);
         let again = match layout {
             Layout::Single => uboot_env::parse(&block),

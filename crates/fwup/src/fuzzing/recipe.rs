@@ -50,7 +50,16 @@ pub(super) fn entry(out: &mut Vec<u8>, name: &[u8], content: &[u8], style: Style
     let unknown = descriptor && unsized_;
     let (size, compressed) = if unknown { (0, 0) } else { (content.len(), packed.len()) };
     out.extend_from_slice(b"PK\x03\x04\x14\0");
-    out.extend_from_slice(&[if descriptor { 8 } else { 0 }, 0, if deflate { 8 } else { 0 }, 0, 0, 0, 0x21, 0]);
+    out.extend_from_slice(&[
+        if descriptor { 8 } else { 0 },
+        0,
+        if deflate { 8 } else { 0 },
+        0,
+        0,
+        0,
+        0x21,
+        0,
+    ]);
     out.extend_from_slice(&(if descriptor { 0 } else { crc }).to_le_bytes());
     let in_extra = wide && !unknown;
     for size in [compressed, size] {

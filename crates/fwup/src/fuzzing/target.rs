@@ -48,7 +48,10 @@ impl BlockTarget for Sparse {
 
     fn write_at(&mut self, offset: u64, buf: &[u8]) -> io::Result<()> {
         let end = offset.checked_add(buf.len() as u64);
-        assert!(end.is_some_and(|end| end <= self.end), "a write at {offset} behind the end");
+        assert!(
+            end.is_some_and(|end| end <= self.end),
+            "a write at {offset} behind the end"
+        );
         for (page, inside, at, count) in Self::pieces(offset, buf.len()) {
             let page = self.pages.entry(page).or_insert_with(|| vec![0; PAGE]);
             page[inside..inside + count].copy_from_slice(&buf[at..at + count]);
