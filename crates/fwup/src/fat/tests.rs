@@ -66,6 +66,45 @@ fn a_full_volume_says_so_and_stays_readable() {
 }
 
 #[test]
+fn a_file_whose_clusters_go_round_is_damaged() {
+    on_volume(9000, |cache, volume| {
+        let mut file = volume.create(cache, b"round").unwrap();
+        volume.append(cache, &mut file, &[1; 5 * 512]).unwrap();
+        let table = (63 + 1) * 512;
+        for (from, to) in [(6_u64, 2_u16), (6, 6), (6, 4)] {
+            cache.write(table + 2 * from, &to.to_le_bytes(), false).unwrap();
+            let root = (63 + 1 + 2 * (9000_u64 * 2 + 4).div_ceil(512)) * 512;
+            cache.write(root + 28, &u32::MAX.to_le_bytes(), false).unwrap();
+            let searched = volume.contains(cache, b"round", b"not there");
+            assert!(matches!(searched, Err(FatError::Damaged(_))), "{searched:?}");
+            let copied = volume.copy(cache, b"round", b"copy");
+            assert!(matches!(copied, Err(FatError::Damaged(_))), "{copied:?}");
+        }
+        volume.remove(cache, b"round").unwrap();
+    });
+}
+
+#[test]
+fn a_folder_has_so_many_entries_and_no_more() {
+    on_volume(9000, |cache, volume| {
+        volume.make_folder(cache, b"folder").unwrap();
+        let table = (63 + 1) * 512;
+        let data = table + (2 * (9000_u64 * 2 + 4).div_ceil(512) + 32) * 512;
+        // its only cluster follows itself, and holds nothing that may be overwritten
+        cache.write(table + 4, &[2, 0], false).unwrap();
+        for entry in 0..16 {
+            cache.write(data + entry * 32, b"LABEL      \x08", false).unwrap();
+        }
+        assert!(matches!(volume.lookup(cache, b"folder/x"), Err(FatError::NoFile)));
+        assert!(
+            matches!(volume.touch(cache, b"folder/x"), Err(FatError::Full)),
+            "{}",
+            caps::FAT_FOLDER_ENTRIES_MAX
+        );
+    });
+}
+
+#[test]
 fn impossible_sizes_are_refused() {
     let mut target = MemoryTarget::new(0);
     let mut cache = Cache::new(&mut target, WriteMode::default()).unwrap();

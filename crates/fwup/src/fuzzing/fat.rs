@@ -48,12 +48,15 @@ pub(super) fn run(data: &[u8]) {
         assert!(format(&mut cache, 0, *blocks).is_ok());
     }
     let mut volumes = Volumes::default();
+    let mut damaged = kind > 3;
     for operation in operations {
         let mut fields = [0; 8];
         fields[..operation.len()].copy_from_slice(operation);
-        let done = operate(&mut cache, &mut volumes, fields);
-        if let Err(FatError::Target(error)) = done {
-            assert!(matches!(error, crate::Error::TargetTooSmall { .. }), "{error}");
+        damaged |= matches!(fields[0] % 16, 13 | 15);
+        match operate(&mut cache, &mut volumes, fields) {
+            Err(FatError::Target(error)) => assert!(matches!(error, crate::Error::TargetTooSmall { .. }), "{error}"),
+            Err(FatError::Damaged(why)) => assert!(damaged, "{why}, but nothing did it damage"),
+            _ => {}
         }
     }
     assert!(cache.flush().is_ok());
@@ -65,14 +68,12 @@ fn operate(cache: &mut Cache<'_>, volumes: &mut Volumes, fields: [u8; 8]) -> Res
     let (first, second) = (name(1), name(2));
     let number = u32::from_le_bytes([fields[3], fields[4], fields[5], 0]);
     let block = 0;
-    if fields[0] % 16 == 15 {
-        // damage: most of what matters lies in the first blocks
-        let offset = if number < 1 << 23 {
-            u64::from(number)
-        } else {
-            u64::from(number) & 0x3ff
-        };
-        return Ok(cache.write(offset, &fields[6..], false)?);
+    if matches!(fields[0] % 16, 13 | 15) {
+        // damage, anywhere or where the smallest volume has its tables and folders
+        let offset = if fields[0] % 16 == 13 { number } else { number & 0x7fff };
+        let len = usize::from(fields[1]) % 4 + 1;
+        let bytes = [fields[6], fields[7], fields[2], fields[1]];
+        return Ok(cache.write(u64::from(offset), &bytes[..len], false)?);
     }
     if fields[0] % 16 == 14 {
         let count = u64::from(number >> 4);

@@ -5,7 +5,7 @@
 mod apply;
 mod archive;
 mod fat;
-mod recipe;
+pub(crate) mod recipe;
 #[cfg(test)]
 mod replay;
 mod target;

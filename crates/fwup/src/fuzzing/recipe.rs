@@ -26,7 +26,7 @@ impl<'a> Bytes<'a> {
 
 /// How an entry is written; every deviation is a bit of one byte.
 #[derive(Clone, Copy)]
-pub(super) struct Style(pub(super) u8);
+pub(crate) struct Style(pub(crate) u8);
 
 impl Style {
     /// Whether the reader must be able to read such an entry. Nothing but a mark tells where a stored one of unknown
@@ -43,7 +43,7 @@ impl Style {
 }
 
 /// Adds an entry.
-pub(super) fn entry(out: &mut Vec<u8>, name: &[u8], content: &[u8], style: Style) {
+pub(crate) fn entry(out: &mut Vec<u8>, name: &[u8], content: &[u8], style: Style) {
     let [deflate, descriptor, unmarked, wide, unsized_, wrong] = style.bits();
     let packed = if deflate { deflated(content) } else { content.to_vec() };
     let crc = crc32fast::hash(content) ^ u32::from(wrong);

@@ -82,7 +82,7 @@ impl<'a> Run<'a> {
                 seen.0 += 1
             }
             // every cut between writes, and others by chance
-            if matches!(cut, Cut::Between { .. }) || (again < AGAIN && chance.next() % 10 == 0) {
+            if matches!(cut, Cut::Between { .. }) || (again < AGAIN && chance.next() % 16 == 0) {
                 once_more(disk, kiosk, &act, now.as_ref(), cut);
                 again += 1;
             }
