@@ -32,6 +32,8 @@ mod keys;
 mod mbr;
 mod metaconf;
 mod metadata;
+#[cfg(test)]
+mod round_trips;
 mod sign;
 mod target;
 pub mod uboot_env;

@@ -31,7 +31,7 @@ pub(crate) struct Style(pub(crate) u8);
 impl Style {
     /// Whether the reader must be able to read such an entry. Nothing but a mark tells where a stored one of unknown
     /// size ends, and an empty one looks the same with short and with long sizes.
-    pub(super) fn is_readable(self, content: &[u8]) -> bool {
+    pub(crate) fn is_readable(self, content: &[u8]) -> bool {
         let [deflate, descriptor, unmarked, wide, unsized_, wrong] = self.bits();
         let searched = !deflate && (unsized_ || content.is_empty());
         !(wrong || descriptor && (searched && unmarked || wide && content.is_empty()))
