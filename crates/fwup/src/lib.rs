@@ -21,6 +21,7 @@
 mod apply;
 mod archive;
 pub mod caps;
+mod cipher;
 mod create;
 mod env;
 mod error;
