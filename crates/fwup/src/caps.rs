@@ -50,6 +50,18 @@ pub const FAT_PATH_MAX: usize = 1024;
 pub const FAT_NAME_MAX: usize = 255;
 /// Most entries of a folder in a FAT volume, those of long names counted.
 pub const FAT_FOLDER_ENTRIES_MAX: u32 = 65_536;
+/// Largest number of a block: its byte offset must fit into 64 bits with room for what follows.
+pub const BLOCK_MAX: u64 = 1 << 50;
+/// Most blocks that one function fills, formats or trims: 2 TiB.
+pub const BLOCK_COUNT_MAX: u64 = u32::MAX as u64;
+/// Most partitions of a GPT (format §5.2).
+pub const GPT_PARTITIONS_MAX: usize = 16;
+/// Longest name of a GPT partition, in characters; what is longer is cut (format §5.2).
+pub const GPT_NAME_MAX: usize = 36;
+/// How many devices below another one `require-path-on-device` goes down (format §4.1).
+pub const SLAVES_DEPTH_MAX: usize = 3;
+/// How many devices it looks at on each level.
+pub const SLAVES_MAX: usize = 64;
 /// Bytes read or inflated at a time.
 pub const CHUNK: usize = 64 * 1024;
 

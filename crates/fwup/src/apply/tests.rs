@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::*;
-use crate::{Archive, Env, ErrorKind, MemoryTarget, PublicKey, uboot_env};
+use crate::{Archive, Env, ErrorKind, MemoryTarget, PublicKey, fat::Volumes, uboot_env};
 
 const ENV: std::ops::Range<usize> = 8192..16384;
 const BOOT_BLOCK: u64 = 63;

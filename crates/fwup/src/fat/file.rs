@@ -173,12 +173,13 @@ impl Volume {
         if pattern.is_empty() {
             return Ok(true);
         }
+        let finder = memchr::memmem::Finder::new(pattern);
         let mut window = Vec::new();
         let mut buf = [0; 4096];
         loop {
             let count = self.read(cache, &mut reader, &mut buf)?;
             window.extend_from_slice(&buf[..count]);
-            if window.windows(pattern.len()).any(|bytes| bytes == pattern) {
+            if finder.find(&window).is_some() {
                 return Ok(true);
             }
             if count == 0 {

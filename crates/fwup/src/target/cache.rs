@@ -167,16 +167,21 @@ impl<'t> Cache<'t> {
     }
 
     /// Declares a byte range to be zero and forgets what was to be written there. Only whole segments count.
-    pub(crate) fn trim(&mut self, range: Range<u64>) {
+    ///
+    /// # Errors
+    /// The medium could not be told; the range counts as zero all the same.
+    pub(crate) fn trim(&mut self, range: Range<u64>) -> std::io::Result<()> {
         let whole = range.start.div_ceil(SEGMENT64)..range.end / SEGMENT64;
         if whole.is_empty() {
-            return;
+            return Ok(());
         }
         let held: Vec<u64> = self.segments.range(whole.clone()).map(|(number, _)| *number).collect();
         for number in held {
             self.drop_segment(number);
         }
-        self.trimmed.insert(whole);
+        self.trimmed.insert(whole.clone());
+        self.written |= self.target.trim(whole.start * SEGMENT64..whole.end * SEGMENT64)?;
+        Ok(())
     }
 
     /// Forgets everything that has not been written.
@@ -522,7 +527,7 @@ mod tests {
             bytes: vec![9; 4 * SEGMENT],
         };
         let mut cache = Cache::new(&mut target, WriteMode::default()).unwrap();
-        cache.trim(100..SEGMENT64 * 3 + 100);
+        cache.trim(100..SEGMENT64 * 3 + 100).unwrap();
         cache.write(SEGMENT64 + 512, &[1; 512], false).unwrap();
         let mut buf = [5; 4];
         cache.read(SEGMENT64 * 2, &mut buf).unwrap();

@@ -1,22 +1,120 @@
-//! U-Boot environments on the target: one block or two copies (format §6).
+//! Functions on U-Boot environments: one block or two copies (format §6).
 
-use super::function::EnvPlace;
+use super::{Arguments, Kind, failed};
 use crate::{
+    caps,
     error::Error,
+    metaconf::{Bytes, Section, parse_u64},
     target::{BLOCK, Cache},
     uboot_env::{Layout, UbootEnv, UbootEnvError, parse, parse_redundant, second_is_newer},
 };
 
+/// The blocks of a U-Boot environment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct EnvPlace {
+    pub(crate) block: u64,
+    /// Bytes of one copy.
+    pub(crate) len: usize,
+    /// The block of the second copy.
+    pub(crate) second: Option<u64>,
+}
+
+/// Reads a `uboot-environment` section.
+pub(crate) fn env_place(section: &Section) -> Result<EnvPlace, String> {
+    let block = |name: &str| match section.text(name).filter(|word| !word.is_empty()) {
+        None => Ok(None),
+        Some(word) => parse_u64(word)
+            .filter(|block| *block <= caps::BLOCK_MAX)
+            .map(Some)
+            .ok_or_else(|| format!("uboot-environment: {name} must be a block number")),
+    };
+    let count = section
+        .number("block-count")
+        .and_then(|count| usize::try_from(count).ok());
+    let len = count
+        .and_then(|count| count.checked_mul(BLOCK))
+        .filter(|len| (1..=caps::UBOOT_ENV_MAX).contains(len));
+    let len = len.ok_or("uboot-environment: block-count is missing or too large")?;
+    let first = block("block-offset")?.ok_or("uboot-environment: block-offset is missing")?;
+    Ok(EnvPlace {
+        block: first,
+        len,
+        second: block("block-offset-redund")?,
+    })
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct EnvFunction {
+    place: EnvPlace,
+    change: Change,
+}
+
+#[derive(Clone, Debug)]
+enum Change {
+    Clear,
+    /// Clears what cannot be read.
+    Recover,
+    Set(Bytes, Bytes),
+    Unset(Bytes),
+}
+
+fn function(args: &Arguments<'_>, change: Change) -> Result<Kind, String> {
+    let place = env_place(args.section("uboot-environment")?)?;
+    Ok(Kind::Env(EnvFunction { place, change }))
+}
+
+pub(super) fn clear(args: &Arguments<'_>) -> Result<Kind, String> {
+    function(args, Change::Clear)
+}
+
+pub(super) fn recover(args: &Arguments<'_>) -> Result<Kind, String> {
+    function(args, Change::Recover)
+}
+
+pub(super) fn set(args: &Arguments<'_>) -> Result<Kind, String> {
+    function(args, Change::Set(args.word(1)?.clone(), args.word(2)?.clone()))
+}
+
+pub(super) fn unset(args: &Arguments<'_>) -> Result<Kind, String> {
+    function(args, Change::Unset(args.word(1)?.clone()))
+}
+
+impl EnvFunction {
+    pub(super) fn units(&self) -> u64 {
+        self.place.len as u64 * if self.place.second.is_some() { 2 } else { 1 }
+    }
+
+    pub(super) fn run(&self, name: &str, cache: &mut Cache<'_>) -> Result<(), Error> {
+        let place = &self.place;
+        let wrong = |error: UbootEnvError| failed(name, place.block, &error);
+        let current = match &self.change {
+            Change::Clear => return clear_all(cache, place)?.map_err(wrong),
+            _ => read_env(cache, place)?,
+        };
+        let (mut env, origin) = match (&self.change, current) {
+            (Change::Recover, Ok(_)) => return Ok(()),
+            (Change::Recover, Err(_)) => return clear_all(cache, place)?.map_err(wrong),
+            (_, current) => current.map_err(wrong)?,
+        };
+        match &self.change {
+            Change::Set(variable, value) => env.set(variable, value).map_err(wrong)?,
+            Change::Unset(variable) => env.unset(variable),
+            Change::Clear | Change::Recover => {}
+        }
+        update(cache, place, &env, origin)?.map_err(wrong)
+    }
+}
+
 /// Where an environment was read from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Origin {
+pub(crate) enum Origin {
     Single,
     /// One of two copies: which one (0 or 1) and its flag.
     Copy(usize, u8),
 }
 
 /// Reads an environment. The outer error is the target's, the inner one says why there is no environment.
-pub(super) fn read(
+pub(crate) fn read_env(
     cache: &mut Cache<'_>,
     place: &EnvPlace,
 ) -> Result<Result<(UbootEnv, Origin), UbootEnvError>, Error> {
@@ -40,7 +138,7 @@ fn read_block(cache: &mut Cache<'_>, block: u64, len: usize) -> Result<Vec<u8>, 
 }
 
 /// Writes a changed environment: over the block it came from, or over the other copy.
-pub(super) fn update(
+fn update(
     cache: &mut Cache<'_>,
     place: &EnvPlace,
     env: &UbootEnv,
@@ -61,12 +159,12 @@ pub(super) fn update(
 }
 
 /// Writes an empty environment, into both copies if there are two.
-pub(super) fn clear(cache: &mut Cache<'_>, place: &EnvPlace) -> Result<Result<(), UbootEnvError>, Error> {
+fn clear_all(cache: &mut Cache<'_>, place: &EnvPlace) -> Result<Result<(), UbootEnvError>, Error> {
     let empty = UbootEnv::new();
     let Some(second) = place.second else {
         return write(cache, place.block, place.len, &empty, Layout::Single);
     };
-    let counts = matches!(read(cache, place)?, Ok((_, Origin::Copy(1, _))));
+    let counts = matches!(read_env(cache, place)?, Ok((_, Origin::Copy(1, _))));
     let (older, newer) = if counts {
         (second, place.block)
     } else {
