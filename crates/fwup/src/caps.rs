@@ -36,7 +36,13 @@ pub const FAT_VOLUMES_MAX: usize = 4;
 pub const FAT_PATTERN_MAX: usize = 4096;
 /// Longest path in a FAT volume, in bytes.
 pub const FAT_PATH_MAX: usize = 1024;
-/// Bytes read or inflated at a time.
+/// Bytes of a resource that are inflated, hashed and written at a time.
+pub const PIECE: usize = 2 * SEGMENT;
+/// Most pieces that are in memory when one thread inflates and another writes.
+pub const PIECES: usize = 4;
+/// Bytes of the smallest resource for which a second thread is started.
+pub const BESIDE_MIN: u64 = 1 << 20;
+/// Bytes read at a time.
 pub const CHUNK: usize = 64 * 1024;
 
 #[cfg(test)]

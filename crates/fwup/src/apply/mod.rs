@@ -9,6 +9,7 @@ mod progress;
 pub(crate) mod resource;
 mod run;
 mod sink;
+pub(crate) mod stream;
 mod task;
 #[cfg(test)]
 mod tests;
@@ -17,7 +18,6 @@ mod uboot;
 use std::io::Read;
 
 use crate::{
-    caps,
     error::Error,
     fat::Volumes,
     metaconf::Section,
@@ -28,6 +28,7 @@ use crate::{
 use progress::Progress;
 use run::{Work, fat_error};
 use sink::Sink;
+use stream::{Flow, consume, read_full};
 use task::{OnResource, Task};
 
 /// How an archive is applied.
@@ -73,12 +74,13 @@ pub struct Applied {
 }
 
 /// Applies a task; returns the name of the one that was chosen.
-pub(crate) fn apply<R: Read>(
+pub(crate) fn apply<R: Read + Send>(
     zip: &mut ZipReader<R>,
     config: &Section,
     target: &mut dyn BlockTarget,
     wanted: &str,
     options: &ApplyOptions,
+    beside: bool,
     observer: &mut dyn FnMut(Event),
 ) -> Result<String, Error> {
     let mut progress = Progress::start(options, observer);
@@ -89,6 +91,7 @@ pub(crate) fn apply<R: Read>(
     let mut work = Work {
         cache: Cache::new(target, mode)?,
         volumes: Volumes::default(),
+        beside,
     };
     let task = task::check(task::select(config, wanted, &mut work.cache)?, config)?;
     progress.set_total(task.units());
@@ -111,7 +114,7 @@ pub(crate) fn check_tasks(config: &Section) -> Result<(), Error> {
         .try_for_each(|section| task::check(section, config).map(|_| ()))
 }
 
-fn run_task<R: Read>(
+fn run_task<R: Read + Send>(
     zip: &mut ZipReader<R>,
     task: &Task,
     work: &mut Work<'_>,
@@ -150,7 +153,7 @@ fn rescue(task: &Task, work: &mut Work<'_>, progress: &mut Progress<'_>, error: 
     let _ = work.cache.flush();
 }
 
-fn run_resource<R: Read>(
+fn run_resource<R: Read + Send>(
     zip: &mut ZipReader<R>,
     entry: &Entry,
     on: &OnResource,
@@ -166,11 +169,15 @@ fn run_resource<R: Read>(
         let failed = |error| fat_error(function, error);
         let sink = Sink::open(function, &mut work.cache, &mut work.volumes).map_err(failed)?;
         let Some(mut sink) = sink else { continue };
-        let (cache, volumes) = (&mut work.cache, &mut work.volumes);
         let resource = &on.resource;
+        let flow = Flow {
+            lead: sink.lead(resource.full_len() > resource.data_len()),
+            beside: work.beside,
+        };
+        let (cache, volumes) = (&mut work.cache, &mut work.volumes);
         let counts_holes = function.units(0, 1) == 1;
         let mut counted = 0;
-        consume(zip, resource, &mut |start, bytes| {
+        consume(zip, resource, flow, &mut |start, bytes| {
             for (offset, part) in resource.place(start, bytes.len()) {
                 let end = offset + part.len() as u64;
                 let units = if counts_holes { end - counted } else { part.len() as u64 };
@@ -187,7 +194,7 @@ fn run_resource<R: Read>(
 }
 
 /// An entry that says beforehand that it has another length than the resource is a delta or wrong.
-fn refuse_other_size<R: Read>(zip: &mut ZipReader<R>, entry: &Entry, on: &OnResource) -> Result<(), Error> {
+fn refuse_other_size<R: Read + Send>(zip: &mut ZipReader<R>, entry: &Entry, on: &OnResource) -> Result<(), Error> {
     let expected = on.resource.data_len();
     let Some(size) = entry.size.filter(|size| *size != expected) else {
         return Ok(());
@@ -208,57 +215,4 @@ fn refuse_other_size<R: Read>(zip: &mut ZipReader<R>, entry: &Entry, on: &OnReso
             found: size,
         }
     })
-}
-
-/// Takes bytes that belong at an offset of a resource's data.
-pub(crate) type Take<'a> = dyn FnMut(u64, &[u8]) -> Result<(), Error> + 'a;
-
-/// Hands a resource's bytes on, in pieces that begin at multiples of the block size, and checks length and hash.
-pub(crate) fn consume<R: Read>(
-    zip: &mut ZipReader<R>,
-    resource: &resource::Resource,
-    take: &mut Take<'_>,
-) -> Result<(), Error> {
-    let expected = resource.data_len();
-    let mut hash = blake2b_simd::Params::new().hash_length(32).to_state();
-    let (mut buf, mut done) = (vec![0; caps::CHUNK], 0);
-    let wrong_length = |found| Error::LengthMismatch {
-        resource: resource.name.clone(),
-        expected,
-        found,
-    };
-    loop {
-        let count = read_full(zip, &mut buf)?;
-        let bytes = &buf[..count];
-        if done + count as u64 > expected {
-            return Err(wrong_length(done + count as u64));
-        }
-        hash.update(bytes);
-        take(done, bytes)?;
-        done += count as u64;
-        if count < buf.len() {
-            break;
-        }
-    }
-    if done != expected {
-        return Err(wrong_length(done));
-    }
-    if hash.finalize().as_bytes() != resource.hash()? {
-        return Err(Error::HashMismatch {
-            resource: resource.name.clone(),
-        });
-    }
-    Ok(())
-}
-
-/// Fills a buffer; fewer bytes only at the entry's end.
-fn read_full<R: Read>(zip: &mut ZipReader<R>, buf: &mut [u8]) -> Result<usize, Error> {
-    let mut done = 0;
-    while done < buf.len() {
-        match zip.read(&mut buf[done..])? {
-            0 => break,
-            count => done += count,
-        }
-    }
-    Ok(done)
 }

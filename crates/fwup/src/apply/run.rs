@@ -15,6 +15,8 @@ const BLOCK64: u64 = BLOCK as u64;
 pub(super) struct Work<'t> {
     pub(super) cache: Cache<'t>,
     pub(super) volumes: Volumes,
+    /// Resources may be inflated in a thread beside this one.
+    pub(super) beside: bool,
 }
 
 impl Work<'_> {

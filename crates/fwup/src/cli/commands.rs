@@ -21,7 +21,7 @@ fn environment() -> Env {
         .collect()
 }
 
-fn open(args: &Args) -> Result<Archive<Box<dyn io::Read>>, Failure> {
+fn open(args: &Args) -> Result<Archive<Box<dyn io::Read + Send>>, Failure> {
     Ok(Archive::open(input::open(args)?, &public_keys(args)?, &environment())?)
 }
 
