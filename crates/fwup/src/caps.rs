@@ -42,6 +42,10 @@ pub const PIECE: usize = 2 * SEGMENT;
 pub const PIECES: usize = 4;
 /// Bytes of the smallest resource for which a second thread is started.
 pub const BESIDE_MIN: u64 = 1 << 20;
+/// Bytes that are deflated at a time, and what the result is cut by.
+pub const DEFLATE_BLOCK: usize = 256 * 1024;
+/// Most threads that deflate.
+pub const DEFLATE_WORKERS_MAX: usize = 8;
 /// Bytes read at a time.
 pub const CHUNK: usize = 64 * 1024;
 
