@@ -38,11 +38,11 @@ mod zip;
 
 pub use apply::{Applied, ApplyOptions, Event};
 pub use archive::{Archive, ResourceInfo, Signature, Verified};
-pub use create::{CreateOptions, create, create_from_str};
+pub use create::{CreateOptions, create, create_from_str, sparse_check};
 pub use env::Env;
 pub use error::{Error, ErrorKind};
 pub use keys::{KeyError, PrivateKey, PublicKey};
-pub use metadata::Metadata;
+pub use metadata::{Metadata, parse_date};
 pub use sign::{SignOptions, sign, sign_with};
 pub use target::{BlockTarget, FileTarget, MemoryTarget};
 

@@ -140,6 +140,7 @@ fn hand_round(fulls: Receiver<Piece>, empty: SyncSender<Vec<u8>>, hand_on: &mut 
         hand_on(&buf[..count])?;
         let _ = empty.send(buf);
     }
+    drop(empty);
     Ok(true)
 }
 

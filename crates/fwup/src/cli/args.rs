@@ -16,6 +16,7 @@ pub(crate) enum Command {
     Verify,
     Sign,
     Generate,
+    SparseCheck,
     Version,
 }
 
@@ -51,6 +52,8 @@ pub(crate) struct Args {
     pub(crate) progress_low: Option<u8>,
     pub(crate) progress_high: Option<u8>,
     pub(crate) level: Option<u8>,
+    pub(crate) sparse_check: Option<PathBuf>,
+    pub(crate) sparse_check_size: Option<u64>,
 }
 
 /// Long options and the short ones that they stand for.
@@ -198,7 +201,12 @@ impl Args {
             "max-size" => self.max_blocks = Some(number()?),
             "progress-low" => self.progress_low = percent()?,
             "progress-high" => self.progress_high = percent()?,
-            "reboot-param-path" | "sparse-check" | "sparse-check-size" => {}
+            "sparse-check" => {
+                self.command = Some(Command::SparseCheck);
+                self.sparse_check = Some(value.into());
+            }
+            "sparse-check-size" => self.sparse_check_size = Some(number()?),
+            "reboot-param-path" => {}
             _ => return Err(format!("--{name} is no option")),
         }
         Ok(())

@@ -14,6 +14,9 @@ use muster_fwup::{
 
 use super::{Failure, args::Args, input, output::Output};
 
+/// Bytes of the hole that `--sparse-check` tries: as much as file systems reserve at a time, and more.
+const SPARSE_CHECK_SIZE: u64 = 1 << 20;
+
 /// The variables of the process; handing them on is the user's choice here, not the library's.
 fn environment() -> Env {
     std::env::vars_os()
@@ -112,7 +115,7 @@ pub(crate) fn verify(args: &Args) -> Result<String, Failure> {
     .to_owned())
 }
 
-/// The time that an archive states: `SOURCE_DATE_EPOCH`, else now.
+/// The time that an archive states: `SOURCE_DATE_EPOCH`, else `NOW`, else the clock's (format §2.7).
 #[expect(clippy::disallowed_methods, reason = "a command line tool's clock is the system's")]
 fn creation_time() -> Result<i64, Failure> {
     if let Some(text) = std::env::var_os("SOURCE_DATE_EPOCH") {
@@ -120,6 +123,10 @@ fn creation_time() -> Result<i64, Failure> {
         return text
             .parse()
             .map_err(|_| "SOURCE_DATE_EPOCH must be a number of seconds".into());
+    }
+    if let Some(text) = std::env::var_os("NOW") {
+        let time = muster_fwup::parse_date(&text.to_string_lossy());
+        return time.ok_or_else(|| "NOW must be a date like 2025-06-15T15:06:40Z".into());
     }
     Ok(i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs())?)
 }
@@ -180,6 +187,18 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     name.into()
+}
+
+/// `--sparse-check`.
+pub(crate) fn sparse_check(args: &Args) -> Result<String, Failure> {
+    let path = args.sparse_check.as_deref().ok_or("--sparse-check names a file")?;
+    let hole = args.sparse_check_size.unwrap_or(SPARSE_CHECK_SIZE);
+    let can = muster_fwup::sparse_check(path, hole).map_err(|error| format!("{}: {error}", path.display()))?;
+    if can {
+        Ok(String::new())
+    } else {
+        Err(format!("{}: no hole of {hole} bytes is found in a file there", path.display()).into())
+    }
 }
 
 /// `-g`.

@@ -3,6 +3,7 @@
 mod config;
 mod eval;
 mod input;
+mod sparse;
 #[cfg(test)]
 mod tests;
 
@@ -21,6 +22,7 @@ use crate::{
     zip::{NewEntry, ZipWriter},
 };
 use config::Config;
+pub use sparse::sparse_check;
 
 /// How an archive is made.
 #[derive(Clone, Debug)]

@@ -254,6 +254,16 @@ mod tests {
         assert!(ours * 200 < theirs * 201, "{ours} {theirs}");
     }
 
+    struct Full;
+    impl Write for Full {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::Error::other("full"))
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
     #[test]
     fn failures_of_either_side_end_it() {
         let mut left = 4 * caps::DEFLATE_BLOCK;
@@ -266,15 +276,6 @@ mod tests {
         let error = deflate(Compression::fast(), 2, &mut next, &mut io::sink()).unwrap_err();
         assert!(error.to_string().contains("no more"), "{error}");
 
-        struct Full;
-        impl Write for Full {
-            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
-                Err(io::Error::other("full"))
-            }
-            fn flush(&mut self) -> io::Result<()> {
-                Ok(())
-            }
-        }
         let mut endless = |buf: &mut [u8]| Ok(buf.len());
         let error = deflate(Compression::fast(), 2, &mut endless, &mut Full).unwrap_err();
         assert!(error.to_string().contains("full"), "{error}");

@@ -338,7 +338,7 @@ mod tests {
             mtime: None,
             stored: false,
         };
-        let mut rest = &[5; 70_000][..];
+        let mut rest = &vec![5; 70_000][..];
         writer.add(&entry, &mut |buf| Ok(rest.read(buf).unwrap())).unwrap();
         writer.finish().unwrap();
         assert_eq!(read_all(&bytes).unwrap(), [("data/a".into(), 70_000)]);
