@@ -38,7 +38,7 @@ mod zip;
 
 pub use apply::{Applied, ApplyOptions, Event};
 pub use archive::{Archive, ResourceInfo, Signature, Verified};
-pub use create::{CreateOptions, create, create_from_str, sparse_check};
+pub use create::{CreateOptions, create, create_from_str};
 pub use env::Env;
 pub use error::{Error, ErrorKind};
 pub use keys::{KeyError, PrivateKey, PublicKey};

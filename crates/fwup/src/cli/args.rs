@@ -16,7 +16,6 @@ pub(crate) enum Command {
     Verify,
     Sign,
     Generate,
-    SparseCheck,
     Version,
 }
 
@@ -52,8 +51,6 @@ pub(crate) struct Args {
     pub(crate) progress_low: Option<u8>,
     pub(crate) progress_high: Option<u8>,
     pub(crate) level: Option<u8>,
-    pub(crate) sparse_check: Option<PathBuf>,
-    pub(crate) sparse_check_size: Option<u64>,
 }
 
 /// Long options and the short ones that they stand for.
@@ -201,12 +198,7 @@ impl Args {
             "max-size" => self.max_blocks = Some(number()?),
             "progress-low" => self.progress_low = percent()?,
             "progress-high" => self.progress_high = percent()?,
-            "sparse-check" => {
-                self.command = Some(Command::SparseCheck);
-                self.sparse_check = Some(value.into());
-            }
-            "sparse-check-size" => self.sparse_check_size = Some(number()?),
-            "reboot-param-path" => {}
+            "reboot-param-path" | "sparse-check" | "sparse-check-size" => {}
             _ => return Err(format!("--{name} is no option")),
         }
         Ok(())

@@ -14,9 +14,6 @@ use muster_fwup::{
 
 use super::{Failure, args::Args, input, output::Output};
 
-/// Bytes of the hole that `--sparse-check` tries: as much as file systems reserve at a time, and more.
-const SPARSE_CHECK_SIZE: u64 = 1 << 20;
-
 /// The variables of the process; handing them on is the user's choice here, not the library's.
 fn environment() -> Env {
     std::env::vars_os()
@@ -187,18 +184,6 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     name.into()
-}
-
-/// `--sparse-check`.
-pub(crate) fn sparse_check(args: &Args) -> Result<String, Failure> {
-    let path = args.sparse_check.as_deref().ok_or("--sparse-check names a file")?;
-    let hole = args.sparse_check_size.unwrap_or(SPARSE_CHECK_SIZE);
-    let can = muster_fwup::sparse_check(path, hole).map_err(|error| format!("{}: {error}", path.display()))?;
-    if can {
-        Ok(String::new())
-    } else {
-        Err(format!("{}: no hole of {hole} bytes is found in a file there", path.display()).into())
-    }
 }
 
 /// `-g`.

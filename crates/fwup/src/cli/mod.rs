@@ -45,7 +45,6 @@ fn dispatch(args: &Args, output: &mut Output) -> Result<String, Failure> {
         Some(Command::Verify) => commands::verify(args),
         Some(Command::Sign) => commands::sign(args),
         Some(Command::Generate) => commands::generate(args),
-        Some(Command::SparseCheck) => commands::sparse_check(args),
         Some(Command::Version) => Ok(format!("{}\n", muster_fwup::FWUP_VERSION)),
         None => Err("say what to do: -a apply, -c create, -m metadata, -l list, -V verify, -S sign, -g keys".into()),
     }

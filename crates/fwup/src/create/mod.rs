@@ -22,7 +22,6 @@ use crate::{
     zip::{NewEntry, ZipWriter},
 };
 use config::Config;
-pub use sparse::sparse_check;
 
 /// How an archive is made.
 #[derive(Clone, Debug)]

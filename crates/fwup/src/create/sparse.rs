@@ -2,9 +2,8 @@
 
 use std::{
     fs::File,
-    io::{self, Seek as _, Write as _},
+    io::{self, Seek as _},
     ops::Range,
-    path::Path,
 };
 
 use nix::{
@@ -100,32 +99,10 @@ impl Map {
     }
 }
 
-/// Whether files at a path can have holes of `hole` bytes that `skip-holes` would find. A file of this name is made and
-/// removed; there must be none before.
-///
-/// # Errors
-/// What the system says when the file cannot be made or written.
-pub fn sparse_check(path: &Path, hole: u64) -> io::Result<bool> {
-    let mut file = File::options().read(true).write(true).create_new(true).open(path)?;
-    let found = has_hole(&mut file, hole);
-    std::fs::remove_file(path)?;
-    found
-}
-
-fn has_hole(file: &mut File, hole: u64) -> io::Result<bool> {
-    const DATA: [u8; 4096] = [1; 4096];
-    file.write_all(&DATA)?;
-    let end = file.seek(io::SeekFrom::Current(hole.try_into().map_err(io::Error::other)?))?;
-    file.write_all(&DATA)?;
-    // some file systems know only what they have written
-    file.sync_all()?;
-    let len = DATA.len() as u64;
-    Ok(data_ranges(file)? == [0..len, end..end + len])
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Write as _;
 
     #[test]
     fn pieces_of_a_kind_are_joined() {
@@ -153,8 +130,7 @@ mod tests {
     fn what_is_data_is_found_and_holes_are_not_invented() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("x");
-        let can = sparse_check(&path, 1 << 20).unwrap();
-        assert!(!path.exists());
+        let can = crate::create::tests::has_holes(dir.path());
         let mut file = File::options()
             .read(true)
             .write(true)
@@ -177,6 +153,5 @@ mod tests {
                     .any(|range| range.start <= 1 << 20 && range.end >= (1 << 20) + 65_536)
             );
         }
-        assert!(sparse_check(&path, 1).is_err());
     }
 }

@@ -171,6 +171,15 @@ fn sparse_file(path: &Path, len: u64, data: &[(u64, &[u8])]) {
     file.sync_all().unwrap();
 }
 
+/// Whether the file system of a folder tells holes: a file's reserved bytes are then fewer than its length.
+pub(super) fn has_holes(folder: &Path) -> bool {
+    let path = folder.join("hole");
+    sparse_file(&path, 1 << 20, &[(1 << 19, &[1])]);
+    let blocks = std::os::unix::fs::MetadataExt::blocks(&std::fs::metadata(&path).unwrap());
+    std::fs::remove_file(&path).unwrap();
+    blocks * 512 < 1 << 19
+}
+
 #[test]
 fn holes_are_left_out_and_left_alone() {
     const MIB: u64 = 1 << 20;
@@ -185,7 +194,7 @@ fn holes_are_left_out_and_left_alone() {
     "#;
     let (archive, meta_conf) = made_in(dir.path(), config, &Env::new());
     assert!(meta_conf.contains("meta-misc=5242880\n"), "{meta_conf}");
-    if sparse_check(&dir.path().join("c"), MIB).unwrap() {
+    if has_holes(dir.path()) {
         let hole = MIB - 65_536;
         // the hole at the end of the first file and that at the beginning of the second are one
         let map = format!(
@@ -224,7 +233,7 @@ fn a_file_that_is_one_hole_has_no_data() {
     sparse_file(&dir.path().join("a"), 1 << 20, &[]);
     let config = "file-resource r { host-path = a skip-holes = true } task t { on-resource r { raw_write(0) } }";
     let (archive, meta_conf) = made_in(dir.path(), config, &Env::new());
-    if sparse_check(&dir.path().join("c"), 1 << 19).unwrap() {
+    if has_holes(dir.path()) {
         assert!(meta_conf.contains("length={0,1048576}\n"), "{meta_conf}");
         assert!(archive.len() < 2000);
     }
