@@ -2,7 +2,8 @@
 //!
 //! An archive is read once, front to back, from anything that implements [`std::io::Read`]; the ZIP central directory
 //! is never consulted. Memory stays bounded whatever the archive says. The crate does no networking, starts no threads
-//! and never looks at the process environment: what `${NAME}` may mean is in [`Env`].
+//! and never looks at the process environment: what `${NAME}` may mean is in [`Env`], and what firmware may reach outside of the
+//! target is up to a [`Host`], which is not there unless the caller has one.
 //!
 //! ```no_run
 //! use muster_fwup::{ApplyOptions, Archive, Env, FileTarget, PublicKey};
