@@ -27,12 +27,17 @@ mod create;
 mod env;
 mod error;
 mod fat;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod gpt;
 mod keys;
 mod mbr;
 mod metaconf;
 mod metadata;
 mod nickname;
+#[cfg(test)]
+mod round_trips;
 mod sign;
 mod target;
 pub mod uboot_env;

@@ -98,7 +98,7 @@ pub(crate) fn apply<R: Read>(
     let task = task::check(chosen, config)?;
     task.allow(options, work.cache.size_blocks())?;
     progress.set_total(task.units());
-    match run_task(zip, &task, &mut work, &mut progress) {
+    match run_task(zip, config, &task, &mut work, &mut progress) {
         Ok(()) => {
             progress.finish();
             Ok(task.name)
@@ -119,6 +119,7 @@ pub(crate) fn check_tasks(config: &Section) -> Result<(), Error> {
 
 fn run_task<R: Read>(
     zip: &mut ZipReader<R>,
+    config: &Section,
     task: &Task,
     work: &mut Work<'_>,
     progress: &mut Progress<'_>,
@@ -130,6 +131,8 @@ fn run_task<R: Read>(
         if let Some(at) = missing.iter().position(|on| on.resource.name == name) {
             let on = missing.remove(at);
             run_resource(zip, &entry, on, work, progress)?;
+        } else {
+            zip.pass_over(unused_max(config, &name)?)?;
         }
     }
     if let Some(on) = missing.first() {
@@ -142,6 +145,14 @@ fn run_task<R: Read>(
     work.cache.begin_late();
     work.run_all(&task.on_finish, progress)?;
     work.finish()
+}
+
+/// Most bytes of an entry that the task does not use: its declared length, or a limit when nothing declares it.
+fn unused_max(config: &Section, name: &str) -> Result<u64, Error> {
+    match config.find("file-resource", name.as_bytes()) {
+        Some(section) => Ok(resource::Resource::new(section)?.data_len()),
+        None => Ok(caps::UNDECLARED_MAX),
+    }
 }
 
 /// Forgets what was not written and runs on-error. Its own failures change nothing any more.

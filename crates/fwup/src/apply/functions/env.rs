@@ -144,36 +144,57 @@ fn update(
     env: &UbootEnv,
     origin: Origin,
 ) -> Result<Result<(), UbootEnvError>, Error> {
-    let (block, layout) = match (origin, place.second) {
-        (Origin::Copy(0, flag), Some(second)) => (
-            second,
-            Layout::Redundant {
-                flag: flag.wrapping_add(1),
-            },
-        ),
-        (Origin::Copy(_, flag), _) => (
-            place.block,
-            Layout::Redundant {
-                flag: flag.wrapping_add(1),
-            },
-        ),
-        (Origin::Single, _) => (place.block, Layout::Single),
+    let (Origin::Copy(copy, flag), Some(second)) = (origin, place.second) else {
+        return write(cache, place.block, place.len, env, Layout::Single);
     };
-    write(cache, block, place.len, env, layout)
+    let (older, newer) = if copy == 0 {
+        (place.block, second)
+    } else {
+        (second, place.block)
+    };
+    let next = Layout::Redundant {
+        flag: flag.wrapping_add(1),
+    };
+    write_copies(cache, place.len, newer, older, (env, next), flag)
 }
 
 /// Writes an empty environment, into both copies if there are two.
 fn clear_all(cache: &mut Cache<'_>, place: &EnvPlace) -> Result<Result<(), UbootEnvError>, Error> {
-    let layout = if place.second.is_some() {
-        Layout::Redundant { flag: 1 }
-    } else {
-        Layout::Single
+    let empty = UbootEnv::new();
+    let Some(second) = place.second else {
+        return write(cache, place.block, place.len, &empty, Layout::Single);
     };
-    for block in [Some(place.block), place.second].into_iter().flatten() {
-        if let Err(error) = write(cache, block, place.len, &UbootEnv::new(), layout)? {
-            return Ok(Err(error));
-        }
+    let counts = matches!(read_env(cache, place)?, Ok((_, Origin::Copy(1, _))));
+    let (older, newer) = if counts {
+        (second, place.block)
+    } else {
+        (place.block, second)
+    };
+    let layout = Layout::Redundant { flag: 1 };
+    if let Err(error) = write(cache, older, place.len, &empty, layout)? {
+        return Ok(Err(error));
     }
+    write_copies(cache, place.len, newer, older, (&empty, layout), 1)
+}
+
+/// Writes the copy that counts from now on; `flag` is that of the other one.
+fn write_copies(
+    cache: &mut Cache<'_>,
+    len: usize,
+    newer: u64,
+    older: u64,
+    (env, layout): (&UbootEnv, Layout),
+    flag: u8,
+) -> Result<Result<(), UbootEnvError>, Error> {
+    let stand_in = match env.to_bytes_as(len, Layout::Redundant { flag }) {
+        Ok(bytes) => bytes,
+        Err(error) => return Ok(Err(error)),
+    };
+    if let Err(error) = write(cache, newer, len, env, layout)? {
+        return Ok(Err(error));
+    }
+    let range = |block: u64| block * BLOCK as u64..block * BLOCK as u64 + len as u64;
+    cache.mark_copies(range(newer), range(older), stand_in);
     Ok(Ok(()))
 }
 
@@ -190,6 +211,8 @@ fn write(
     };
     let offset = block * BLOCK as u64;
     cache.write(offset, &bytes, false)?;
-    cache.mark_critical(offset..offset + len as u64);
+    if layout == Layout::Single {
+        cache.mark_critical(offset..offset + len as u64);
+    }
     Ok(Ok(()))
 }
