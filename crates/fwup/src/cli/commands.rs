@@ -19,7 +19,7 @@ pub(crate) fn environment() -> Env {
         .collect()
 }
 
-fn open(args: &Args) -> Result<Archive<Box<dyn io::Read>>, Failure> {
+fn open(args: &Args) -> Result<Archive<Box<dyn io::Read + Send>>, Failure> {
     Ok(Archive::open(input::open(args)?, &public_keys(args)?, &environment())?)
 }
 
