@@ -99,12 +99,13 @@ pub(crate) fn create(args: &Args) -> Result<String, Failure> {
         source_date_epoch: Some(creation_time()?),
         signing_key: key.as_ref(),
     };
-    let make = |out: &mut dyn Write| match args.config.as_deref() {
-        Some(path) if path.as_os_str() != "-" => muster_fwup::create(path, &environment(), &options, out),
-        _ => {
-            let text = io::read_to_string(io::stdin()).map_err(Error::Output)?;
-            muster_fwup::create_from_str(&text, Path::new(""), &environment(), &options, out)
+    let config = args.config.as_deref().unwrap_or(Path::new("fwup.conf"));
+    let make = |out: &mut dyn Write| {
+        if config.as_os_str() != "-" {
+            return muster_fwup::create(config, &environment(), &options, out);
         }
+        let text = io::read_to_string(io::stdin()).map_err(Error::Output)?;
+        muster_fwup::create_from_str(&text, Path::new(""), &environment(), &options, out)
     };
     into_file(args.output.as_deref(), |out| make(out).map(|_| ()))?;
     Ok(String::new())

@@ -46,6 +46,10 @@ impl<R: Read> Read for Framed<R> {
             self.left = u32::from_be_bytes(length);
             self.ended = self.left == 0;
         }
+        if self.ended {
+            // reading nothing from a pipe would wait for something
+            return Ok(0);
+        }
         let most = buf.len().min(self.left as usize);
         let count = self.inner.read(&mut buf[..most])?;
         self.left -= count as u32;

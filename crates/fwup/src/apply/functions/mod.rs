@@ -154,6 +154,7 @@ impl Function {
         match &self.kind {
             Kind::Host(host) => host.refused(options),
             Kind::Table(table) => table.refused(disk),
+            Kind::Raw(raw) => raw.refused(),
             _ => None,
         }
     }
