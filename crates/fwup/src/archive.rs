@@ -232,9 +232,12 @@ impl<R: Read> Archive<R> {
                 continue;
             }
             let name = resource_name(&entry.name);
-            let at = declared.iter().position(|resource| resource.name == name);
-            let resource = declared.remove(at.ok_or(Error::UndeclaredEntry { name: entry.name })?);
-            apply::consume(&mut self.zip, &resource, &mut |_, _| Ok(()))?;
+            let Some(at) = declared.iter().position(|resource| resource.name == name) else {
+                return Err(Error::UndeclaredEntry { name: entry.name }.at("", self.zip.offset()));
+            };
+            let resource = declared.remove(at);
+            let checked = apply::consume(&mut self.zip, &resource, &mut |_, _| Ok(()));
+            checked.map_err(|error| error.at(entry.name, self.zip.offset()))?;
             resources.push(ResourceInfo {
                 name,
                 size: resource.data_len(),
