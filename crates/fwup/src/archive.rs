@@ -253,9 +253,12 @@ impl<R: Read + Send> Archive<R> {
                 continue;
             }
             let name = resource_name(&entry.name);
-            let at = declared.iter().position(|resource| resource.name == name);
-            let resource = declared.remove(at.ok_or(Error::UndeclaredEntry { name: entry.name })?);
-            stream::consume(&mut self.zip, &resource, flow, &mut |_, _| Ok(()))?;
+            let Some(at) = declared.iter().position(|resource| resource.name == name) else {
+                return Err(Error::UndeclaredEntry { name: entry.name }.at("", self.zip.offset()));
+            };
+            let resource = declared.remove(at);
+            let checked = stream::consume(&mut self.zip, &resource, flow, &mut |_, _| Ok(()));
+            checked.map_err(|error| error.at(entry.name, self.zip.offset()))?;
             resources.push(ResourceInfo {
                 name,
                 size: resource.data_len(),

@@ -112,7 +112,7 @@ fn deltas_are_refused_by_name_before_the_resource_is_touched() {
     disk.bytes[ENV].copy_from_slice(&env.to_bytes(ENV.len()).unwrap());
     let before = disk.bytes.clone();
     let error = run(&firmware("kiosk-delta-1.1.0-1.2.0.fw"), &mut disk, "upgrade").unwrap_err();
-    assert!(matches!(error, Error::DeltaUnsupported { .. }), "{error}");
+    assert!(matches!(error.cause(), Error::DeltaUnsupported { .. }), "{error}");
     assert!(disk.bytes == before);
 }
 
