@@ -36,6 +36,15 @@ pub const FAT_VOLUMES_MAX: usize = 4;
 pub const FAT_PATTERN_MAX: usize = 4096;
 /// Longest path in a FAT volume, in bytes.
 pub const FAT_PATH_MAX: usize = 1024;
+/// Largest window of a patch, in bytes of what it makes (format §10).
+pub const VCDIFF_WINDOW_MAX: usize = 64 << 20;
+/// Most bytes of a patch that are held at a time: the sections of one window. No encoder makes windows of more than
+/// 16 MiB.
+pub const VCDIFF_SECTIONS_MAX: usize = 24 << 20;
+/// Most bytes that a window of a patch may copy from what it made itself; they are held.
+pub const VCDIFF_HISTORY_MAX: usize = 16 << 20;
+/// Unit in which they are held, in bytes.
+pub const VCDIFF_PAGE: usize = 4096;
 /// Bytes read or inflated at a time.
 pub const CHUNK: usize = 64 * 1024;
 

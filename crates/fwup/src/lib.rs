@@ -33,6 +33,7 @@ mod metadata;
 mod sign;
 mod target;
 pub mod uboot_env;
+mod vcdiff;
 mod version;
 mod zip;
 
