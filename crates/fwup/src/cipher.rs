@@ -109,6 +109,7 @@ impl Cipher {
     }
 
     /// Decrypts whole sectors in place; the inverse of [`Cipher::encrypt`].
+    #[cfg_attr(not(test), expect(dead_code, reason = "for encrypted sources of deltas"))]
     pub(crate) fn decrypt(&self, first: u64, bytes: &mut [u8]) {
         for (number, sector) in (first..).zip(bytes.chunks_exact_mut(BLOCK)) {
             let (blocks, _) = Block::slice_as_chunks_mut(sector);
@@ -159,10 +160,9 @@ fn tweaked(key: &Aes256, number: u64, blocks: &mut [Block], run: impl FnOnce(&mu
         value = (value << 1) ^ if value >> 127 == 1 { 0x87 } else { 0 };
     }
     let mask = |blocks: &mut [Block]| {
-        blocks
-            .iter_mut()
-            .zip(&tweaks)
-            .for_each(|(block, tweak)| xor(block, tweak))
+        for (block, tweak) in blocks.iter_mut().zip(&tweaks) {
+            xor(block, tweak);
+        }
     };
     mask(blocks);
     run(blocks);

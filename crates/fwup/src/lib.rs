@@ -2,7 +2,8 @@
 //!
 //! An archive is read once, front to back, from anything that implements [`std::io::Read`]; the ZIP central directory
 //! is never consulted. Memory stays bounded whatever the archive says. The crate does no networking, starts no threads
-//! and never looks at the process environment: what `${NAME}` may mean is in [`Env`].
+//! and never looks at the process environment: what `${NAME}` may mean is in [`Env`], and what firmware may reach outside of the
+//! target is up to a [`Host`], which is not there unless the caller has one.
 //!
 //! ```no_run
 //! use muster_fwup::{ApplyOptions, Archive, Env, FileTarget, PublicKey};
@@ -26,10 +27,17 @@ mod create;
 mod env;
 mod error;
 mod fat;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
+mod gpt;
 mod keys;
 mod mbr;
 mod metaconf;
 mod metadata;
+mod nickname;
+#[cfg(test)]
+mod round_trips;
 mod sign;
 mod target;
 pub mod uboot_env;
@@ -37,7 +45,7 @@ mod vcdiff;
 mod version;
 mod zip;
 
-pub use apply::{Applied, ApplyOptions, Event};
+pub use apply::{Applied, ApplyOptions, Event, Host, HostSink, Outlet};
 pub use archive::{Archive, ResourceInfo, Signature, Verified};
 pub use create::{CreateOptions, create, create_from_str};
 pub use env::Env;
