@@ -5,7 +5,7 @@ use std::io::Read;
 use uuid::Uuid;
 
 use crate::{
-    apply::{self, Applied, ApplyOptions, Event, resource::Resource},
+    apply::{self, Applied, ApplyOptions, Event, delta, resource::Resource},
     caps,
     env::Env,
     error::Error,
@@ -39,8 +39,10 @@ pub enum Signature {
 pub struct ResourceInfo {
     /// Name, as `file-resource` states it.
     pub name: String,
-    /// Bytes in the archive, holes not counted.
+    /// Bytes of the resource, holes not counted.
     pub size: u64,
+    /// Bytes of the patch, when the archive holds that instead of the resource.
+    pub delta: Option<u64>,
 }
 
 /// What a verified archive holds.
@@ -54,6 +56,13 @@ pub struct Verified {
     pub resources: Vec<ResourceInfo>,
     /// The tasks in the order of `meta.conf`.
     pub tasks: Vec<String>,
+}
+
+impl Verified {
+    /// Whether the archive is a delta: it can only be applied where the right old firmware is.
+    pub fn is_delta(&self) -> bool {
+        self.resources.iter().any(|resource| resource.delta.is_some())
+    }
 }
 
 /// The beginning of an archive: what comes before the resources.
@@ -219,7 +228,7 @@ impl<R: Read> Archive<R> {
 
     /// Reads everything: each resource's length and hash, entry names, duplicates, undeclared entries.
     ///
-    /// A delta fails here, because its bytes are not those of the resource.
+    /// Of a delta only the header can be checked: whether its patches give the resources is seen where the old ones are.
     ///
     /// # Errors
     /// The first thing that is wrong.
@@ -233,11 +242,18 @@ impl<R: Read> Archive<R> {
             }
             let name = resource_name(&entry.name);
             let at = declared.iter().position(|resource| resource.name == name);
-            let resource = declared.remove(at.ok_or(Error::UndeclaredEntry { name: entry.name })?);
-            apply::consume(&mut self.zip, &resource, &mut |_, _| Ok(()))?;
+            let resource = declared.remove(at.ok_or(Error::UndeclaredEntry {
+                name: entry.name.clone(),
+            })?);
+            let delta = delta::patch_len(&entry, &resource).filter(|_| !resource.is_sparse());
+            match delta {
+                Some(len) => delta::check(&mut self.zip, &resource, len)?,
+                None => apply::consume(&mut self.zip, &resource, &mut |_, _| Ok(()))?,
+            }
             resources.push(ResourceInfo {
                 name,
                 size: resource.data_len(),
+                delta,
             });
         }
         if let Some(resource) = declared.into_iter().next() {

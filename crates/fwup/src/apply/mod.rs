@@ -4,11 +4,13 @@
 //! entries stream through the on-resource functions, and on-finish runs. What decides what is booted stays in the cache
 //! until all the rest is durable.
 
+pub(crate) mod delta;
 pub(crate) mod functions;
 mod host;
 mod progress;
 mod requirements;
 pub(crate) mod resource;
+pub(crate) mod stream;
 mod system;
 mod task;
 #[cfg(test)]
@@ -25,9 +27,13 @@ use crate::{
     target::{BlockTarget, Cache, WriteMode},
     zip::{Entry, ZipReader, resource_name},
 };
+use delta::Patch;
+use functions::Sink;
 pub use host::{Host, HostSink, Outlet};
 use progress::Progress;
 use requirements::Facts;
+use resource::Resource;
+use stream::Check;
 use task::{OnResource, Task};
 use work::Work;
 
@@ -150,7 +156,7 @@ fn run_task<R: Read>(
 /// Most bytes of an entry that the task does not use: its declared length, or a limit when nothing declares it.
 fn unused_max(config: &Section, name: &str) -> Result<u64, Error> {
     match config.find("file-resource", name.as_bytes()) {
-        Some(section) => Ok(resource::Resource::new(section)?.data_len()),
+        Some(section) => Ok(Resource::new(section)?.data_len()),
         None => Ok(caps::UNDECLARED_MAX),
     }
 }
@@ -175,13 +181,18 @@ fn run_resource<R: Read>(
 ) -> Result<(), Error> {
     let resource = &on.resource;
     for function in &on.functions {
-        if function.takes_data() {
-            refuse_other_size(zip, entry, on)?;
-        }
+        let patch = delta::patch_len(entry, resource).filter(|_| function.takes_data());
+        let patch = patch.map(|len| Patch::open(resource, len, on.delta.as_ref(), function, work));
+        let patch = patch.transpose()?;
         let Some(mut sink) = function.sink(resource.full_len(), work)? else {
             function.run(work, progress)?;
             continue;
         };
+        if let Some(patch) = patch {
+            run_patch(zip, patch, resource, &mut *sink, work, progress)?;
+            sink.finish(work, resource.full_len(), 0)?;
+            continue;
+        }
         let mut counted = 0;
         consume(zip, resource, &mut |start, bytes| {
             for (offset, part) in resource.place(start, bytes.len()) {
@@ -202,39 +213,32 @@ fn run_resource<R: Read>(
     Ok(())
 }
 
-/// An entry that says beforehand that it has another length than the resource is a delta or wrong.
-fn refuse_other_size<R: Read>(zip: &mut ZipReader<R>, entry: &Entry, on: &OnResource) -> Result<(), Error> {
-    let expected = on.resource.data_len();
-    let Some(size) = entry.size.filter(|size| *size != expected) else {
-        return Ok(());
-    };
-    let resource = on.resource.name.clone();
-    let mut magic = [0; 3];
-    let count = read_full(zip, &mut magic)?;
-    Err(if magic[..count] == [0xd6, 0xc3, 0xc4] {
-        Error::DeltaUnsupported {
-            resource,
-            size,
-            expected,
+/// Hands on what a patch makes; checked are the length and the hash of that.
+fn run_patch<R: Read>(
+    zip: &mut ZipReader<R>,
+    mut patch: Patch<'_>,
+    resource: &Resource,
+    sink: &mut dyn Sink,
+    work: &mut Work<'_>,
+    progress: &mut Progress<'_>,
+) -> Result<(), Error> {
+    let (mut check, mut buf) = (Check::new(resource), vec![0; caps::CHUNK]);
+    loop {
+        let count = patch.read(zip, work, &mut buf)?;
+        let offset = check.update(&buf[..count])?;
+        sink.write(work, offset, &buf[..count])?;
+        progress.add(count as u64);
+        if count < buf.len() {
+            return check.finish();
         }
-    } else {
-        Error::LengthMismatch {
-            resource,
-            expected,
-            found: size,
-        }
-    })
+    }
 }
 
 /// Takes bytes that belong at an offset of a resource's data.
 pub(crate) type Take<'a> = dyn FnMut(u64, &[u8]) -> Result<(), Error> + 'a;
 
 /// Hands a resource's bytes on, in pieces that begin at multiples of the block size, and checks length and hash.
-pub(crate) fn consume<R: Read>(
-    zip: &mut ZipReader<R>,
-    resource: &resource::Resource,
-    take: &mut Take<'_>,
-) -> Result<(), Error> {
+pub(crate) fn consume<R: Read>(zip: &mut ZipReader<R>, resource: &Resource, take: &mut Take<'_>) -> Result<(), Error> {
     let expected = resource.data_len();
     let mut hash = blake2b_simd::Params::new().hash_length(32).to_state();
     let (mut buf, mut done) = (vec![0; caps::CHUNK], 0);

@@ -104,19 +104,6 @@ fn refusals_do_not_touch_the_disk() {
 }
 
 #[test]
-fn deltas_are_refused_by_name_before_the_resource_is_touched() {
-    let mut disk = MemoryTarget { bytes: installed() };
-    run(&firmware("kiosk-1.1.0.fw"), &mut disk, "upgrade").unwrap();
-    let mut env = uboot_env::parse(&disk.bytes[ENV]).unwrap();
-    env.set("nerves_fw_validated", "1").unwrap();
-    disk.bytes[ENV].copy_from_slice(&env.to_bytes(ENV.len()).unwrap());
-    let before = disk.bytes.clone();
-    let error = run(&firmware("kiosk-delta-1.1.0-1.2.0.fw"), &mut disk, "upgrade").unwrap_err();
-    assert!(matches!(error, Error::DeltaUnsupported { .. }), "{error}");
-    assert!(disk.bytes == before);
-}
-
-#[test]
 fn every_cut_of_the_source_is_an_error_that_leaves_slot_a() {
     let (old, new) = (firmware("kiosk-1.0.0.fw"), firmware("kiosk-1.1.0.fw"));
     let disk = installed();

@@ -18,7 +18,7 @@ mod tests;
 mod varint;
 mod window;
 
-pub(crate) use decode::{Decoder, Input, MAGIC, Source, VcdiffError};
+pub(crate) use decode::{Decoder, MAGIC, Source, VcdiffError, read_header};
 pub(crate) use encode::{Encoder, HEADER, View};
 pub(crate) use index::{Index, SOURCE_MAX};
 
