@@ -5,7 +5,11 @@ use std::io::Read;
 use uuid::Uuid;
 
 use crate::{
-    apply::{self, Applied, ApplyOptions, Event, delta, resource::Resource},
+    apply::{
+        self, Applied, ApplyOptions, Event, delta,
+        resource::Resource,
+        stream::{self, Flow, two_cores},
+    },
     caps,
     env::Env,
     error::Error,
@@ -174,6 +178,8 @@ pub struct Archive<R> {
     config: Section,
     metadata: Metadata,
     signature: Signature,
+    /// Large resources are inflated in a thread beside the caller's.
+    pub(crate) beside: bool,
 }
 
 impl<R: Read> Archive<R> {
@@ -200,7 +206,16 @@ impl<R: Read> Archive<R> {
             config,
             metadata,
             signature,
+            beside: two_cores(),
         })
+    }
+
+    /// Does everything in the calling thread. Otherwise, where there are two cores, large resources are read and inflated in
+    /// a thread beside it, which ends before the call does.
+    #[must_use]
+    pub fn in_one_thread(mut self) -> Self {
+        self.beside = false;
+        self
     }
 
     /// What the archive says about itself.
@@ -225,7 +240,9 @@ impl<R: Read> Archive<R> {
     pub fn offset(&self) -> u64 {
         self.zip.offset()
     }
+}
 
+impl<R: Read + Send> Archive<R> {
     /// Reads everything: each resource's length and hash, entry names, duplicates, undeclared entries.
     ///
     /// Of a delta only the header can be checked: whether its patches give the resources is seen where the old ones are.
@@ -236,6 +253,10 @@ impl<R: Read> Archive<R> {
         let declared = self.config.sections("file-resource").map(Resource::new);
         let mut declared: Vec<Resource> = declared.collect::<Result<_, _>>()?;
         let mut resources = Vec::new();
+        let flow = Flow {
+            beside: self.beside,
+            ..Flow::default()
+        };
         while let Some(entry) = self.zip.next_entry()? {
             if entry.name.ends_with('/') {
                 continue;
@@ -248,7 +269,7 @@ impl<R: Read> Archive<R> {
             let delta = delta::patch_len(&entry, &resource).filter(|_| !resource.is_sparse());
             match delta {
                 Some(len) => delta::check(&mut self.zip, &resource, len)?,
-                None => apply::consume(&mut self.zip, &resource, &mut |_, _| Ok(()))?,
+                None => stream::consume(&mut self.zip, &resource, flow, &mut |_, _| Ok(()))?,
             }
             resources.push(ResourceInfo {
                 name,
@@ -275,7 +296,8 @@ impl<R: Read> Archive<R> {
     /// Applies the first task whose name starts with `task` and whose requirements hold.
     ///
     /// When it returns, everything is durable. The blocks that decide what is booted (partition table, U-Boot
-    /// environment) are written last, between flushes.
+    /// environment) are written last, between flushes. An error of the target is told only when a read that is under way
+    /// has come back: a reader that may wait for long needs a limit of its own.
     ///
     /// # Errors
     /// The first thing that is wrong; [`Error::target_was_written`] tells whether the target may have changed.
@@ -286,7 +308,15 @@ impl<R: Read> Archive<R> {
         options: &ApplyOptions<'_>,
         observer: &mut dyn FnMut(Event),
     ) -> Result<Applied, Error> {
-        let task = apply::apply(&mut self.zip, &self.config, target, task, options, observer)?;
+        let task = apply::apply(
+            &mut self.zip,
+            &self.config,
+            target,
+            task,
+            options,
+            self.beside,
+            observer,
+        )?;
         Ok(Applied {
             task,
             metadata: self.metadata,

@@ -33,7 +33,7 @@ pub use host::{Host, HostSink, Outlet};
 use progress::Progress;
 use requirements::Facts;
 use resource::Resource;
-use stream::Check;
+use stream::{Check, Flow, consume};
 use task::{OnResource, Task};
 use work::Work;
 
@@ -86,12 +86,13 @@ pub struct Applied {
 }
 
 /// Applies a task; returns the name of the one that was chosen.
-pub(crate) fn apply<R: Read>(
+pub(crate) fn apply<R: Read + Send>(
     zip: &mut ZipReader<R>,
     config: &Section,
     target: &mut dyn BlockTarget,
     wanted: &str,
     options: &ApplyOptions<'_>,
+    beside: bool,
     observer: &mut dyn FnMut(Event),
 ) -> Result<String, Error> {
     let mut progress = Progress::start(options, observer);
@@ -99,7 +100,7 @@ pub(crate) fn apply<R: Read>(
         verify: options.verify_writes,
         minimize: options.minimize_writes,
     };
-    let mut work = Work::new(Cache::new(target, mode)?, options);
+    let mut work = Work::new(Cache::new(target, mode)?, options, beside);
     let chosen = Facts::new(config, &mut work.cache, options.host).select(wanted)?;
     let task = task::check(chosen, config)?;
     task.allow(options, work.cache.size_blocks())?;
@@ -123,7 +124,7 @@ pub(crate) fn check_tasks(config: &Section) -> Result<(), Error> {
         .try_for_each(|section| task::check(section, config).map(|_| ()))
 }
 
-fn run_task<R: Read>(
+fn run_task<R: Read + Send>(
     zip: &mut ZipReader<R>,
     config: &Section,
     task: &Task,
@@ -172,7 +173,7 @@ fn rescue(task: &Task, work: &mut Work<'_>, progress: &mut Progress<'_>, error: 
     let _ = work.finish();
 }
 
-fn run_resource<R: Read>(
+fn run_resource<R: Read + Send>(
     zip: &mut ZipReader<R>,
     entry: &Entry,
     on: &OnResource,
@@ -193,8 +194,13 @@ fn run_resource<R: Read>(
             sink.finish(work, resource.full_len(), 0)?;
             continue;
         }
+        let has_holes = resource.full_len() > resource.data_len();
+        let flow = Flow {
+            lead: if has_holes { 0 } else { sink.lead() },
+            beside: work.beside,
+        };
         let mut counted = 0;
-        consume(zip, resource, &mut |start, bytes| {
+        consume(zip, resource, flow, &mut |start, bytes| {
             for (offset, part) in resource.place(start, bytes.len()) {
                 let end = offset + part.len() as u64;
                 let units = if function.takes_holes() {
@@ -232,53 +238,4 @@ fn run_patch<R: Read>(
             return check.finish();
         }
     }
-}
-
-/// Takes bytes that belong at an offset of a resource's data.
-pub(crate) type Take<'a> = dyn FnMut(u64, &[u8]) -> Result<(), Error> + 'a;
-
-/// Hands a resource's bytes on, in pieces that begin at multiples of the block size, and checks length and hash.
-pub(crate) fn consume<R: Read>(zip: &mut ZipReader<R>, resource: &Resource, take: &mut Take<'_>) -> Result<(), Error> {
-    let expected = resource.data_len();
-    let mut hash = blake2b_simd::Params::new().hash_length(32).to_state();
-    let (mut buf, mut done) = (vec![0; caps::CHUNK], 0);
-    let wrong_length = |found| Error::LengthMismatch {
-        resource: resource.name.clone(),
-        expected,
-        found,
-    };
-    loop {
-        let count = read_full(zip, &mut buf)?;
-        let bytes = &buf[..count];
-        if done + count as u64 > expected {
-            return Err(wrong_length(done + count as u64));
-        }
-        hash.update(bytes);
-        take(done, bytes)?;
-        done += count as u64;
-        if count < buf.len() {
-            break;
-        }
-    }
-    if done != expected {
-        return Err(wrong_length(done));
-    }
-    if hash.finalize().as_bytes() != resource.hash()? {
-        return Err(Error::HashMismatch {
-            resource: resource.name.clone(),
-        });
-    }
-    Ok(())
-}
-
-/// Fills a buffer; fewer bytes only at the entry's end.
-fn read_full<R: Read>(zip: &mut ZipReader<R>, buf: &mut [u8]) -> Result<usize, Error> {
-    let mut done = 0;
-    while done < buf.len() {
-        match zip.read(&mut buf[done..])? {
-            0 => break,
-            count => done += count,
-        }
-    }
-    Ok(done)
 }

@@ -8,7 +8,7 @@ use std::{
 use super::{Failure, options::Args};
 
 /// Opens the archive.
-pub(crate) fn open(args: &Args) -> Result<Box<dyn Read>, Failure> {
+pub(crate) fn open(args: &Args) -> Result<Box<dyn Read + Send>, Failure> {
     match &args.input {
         Some(path) if path.as_os_str() != "-" => Ok(Box::new(
             File::open(path).map_err(|error| format!("{}: {error}", path.display()))?,

@@ -151,7 +151,6 @@ impl Fat {
                 to,
                 replace,
             } => volumes.at(cache, *block)?.rename(cache, from, to, *replace),
-            Self::Copy { from, to } if from.0 == to.0 => volumes.at(cache, from.0)?.copy(cache, &from.1, &to.1),
             Self::Copy { from, to } => copy_across(cache, volumes, (from.0, &from.1), (to.0, &to.1)),
         }
     }
