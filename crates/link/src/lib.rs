@@ -11,11 +11,13 @@ mod frame;
 mod join;
 mod lenient;
 pub mod limits;
+mod message;
 mod status;
 mod version;
 
 pub use device::{FirmwareMeta, FromDevice, PublicKeys, Stage, ToDevice, Update};
 pub use frame::{Frame, FrameError, Ref, Reply, Topic, push, reply};
 pub use join::{FirmwareReport, Join, JoinMeta};
+pub use message::{Encoding, Message};
 pub use status::StatusUpdate;
 pub use version::DeviceApiVersion;
