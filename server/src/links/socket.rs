@@ -93,7 +93,7 @@ impl Actor for Socket {
 
     fn stopping(&mut self, _: &mut Context) -> Running {
         let reason = self.end.unwrap_or("closed");
-        self.links.registry.leave(self.peer.device(), self.link);
+        self.links.forget(&self.peer, self.link);
         self.links
             .platform
             .metrics
@@ -145,7 +145,7 @@ impl Handler<Ordered> for Socket {
 
     fn handle(&mut self, Ordered(order): Ordered, context: &mut Context) {
         match order {
-            Order::Tell(message) => self.input(Input::Tell(message), context),
+            Order::Tell(push) => self.input(Input::Tell(push), context),
             Order::Close(closing) => self.close(closing, context),
         }
     }
@@ -163,6 +163,7 @@ impl Socket {
                         self.close(Closing::Overloaded, context);
                     }
                 }
+                Effect::Relay(said) => self.links.relay(&self.peer, self.link, said),
                 Effect::Close(closing) => self.close(closing, context),
             }
         }
@@ -178,7 +179,7 @@ impl Socket {
         };
         self.links.writer.write(Entry::Join(Box::new(record), answer));
         context.spawn(answered.into_actor(self).map(|answer, socket, context| {
-            let input = answer.map_or(Input::NotJoined, Input::Joined);
+            let input = answer.map_or(Input::NotJoined, |welcome| Input::Joined(Box::new(welcome)));
             socket.input(input, context);
         }))
     }
