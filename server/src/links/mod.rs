@@ -8,19 +8,31 @@ pub mod identities;
 pub mod listener;
 mod news;
 mod registry;
+mod scripts;
 pub mod session;
 mod socket;
+mod terminals;
 pub mod tls;
 mod writer;
 
 use std::sync::Arc;
 
+use std::time::Duration;
+
+use muster_link::{Push, Script, ScriptResult};
 use tokio_util::sync::CancellationToken;
 
 use self::identities::Identities;
 use self::registry::Registry;
+use self::scripts::Scripts;
+pub use self::scripts::{ScriptError, WAIT as SCRIPT_WAIT};
+use self::session::Relay;
+use self::terminals::Terminals;
+pub use self::terminals::{Output, Terminal, Watch};
 use self::writer::Writer;
 use crate::deployments::Scheduler;
+use crate::devices::model::LinkId;
+use crate::devices::{DeviceId, Peer};
 use crate::firmware::FirmwareUrls;
 use crate::platform::Platform;
 use crate::platform::sweep::Sweep;
@@ -32,6 +44,8 @@ pub struct Links {
     registry: Arc<Registry>,
     identities: Identities,
     writer: Writer,
+    terminals: Arc<Terminals>,
+    scripts: Arc<Scripts>,
 }
 
 /// The tasks behind [`Links`]; each runs until it is told to stop.
@@ -55,6 +69,8 @@ impl Links {
             registry,
             identities,
             writer,
+            terminals: Arc::default(),
+            scripts: Arc::default(),
         };
         let tasks = Tasks {
             links: links.clone(),
@@ -69,6 +85,53 @@ impl Links {
     /// How many links are open on this node.
     pub fn open(&self) -> usize {
         self.registry.len()
+    }
+
+    /// Tells a device something; false when it has no link on this node, or the link's queue is full.
+    pub fn tell(&self, device: DeviceId, push: impl Into<Push>) -> bool {
+        self.registry.tell(device, push.into())
+    }
+
+    /// Runs a script on a device of this node and waits for its result, at most `wait`.
+    ///
+    /// # Errors
+    /// [`ScriptError`] says why there is none.
+    pub async fn run_script(
+        &self,
+        device: DeviceId,
+        text: String,
+        wait: Duration,
+    ) -> Result<ScriptResult, ScriptError> {
+        let (registry, random) = (&self.registry, &self.platform.random);
+        self.scripts.run(registry, random, device, text, wait).await
+    }
+
+    /// Watches a terminal of a device of this node; `None` where it is not open.
+    pub fn watch(&self, device: DeviceId, terminal: Terminal) -> Option<Watch> {
+        self.terminals.watch(device, terminal)
+    }
+
+    /// Hands on what a link says to people and callers of this node.
+    fn relay(&self, peer: &Peer, link: LinkId, said: Relay) {
+        match &said {
+            Relay::Script(result) if result.reference == Script::CONNECTING_CODE => {
+                let is_good = result.is_good();
+                self.platform
+                    .metrics
+                    .connecting_codes
+                    .with_label_values(&[if is_good { "good" } else { "failed" }])
+                    .inc();
+                tracing::debug!(device.id = %peer.device(), is_good, "the code of connects was run");
+            }
+            Relay::Script(_) | Relay::NoScripts(_) => drop(self.scripts.hear(peer.device(), said)),
+            Relay::Console(_) | Relay::Shell(_) => self.terminals.hear(peer.device(), link, said),
+        }
+    }
+
+    /// A link ended.
+    fn forget(&self, peer: &Peer, link: LinkId) {
+        self.registry.leave(peer.device(), link);
+        self.terminals.leave(peer.device(), link);
     }
 
     /// Closes every link, a batch at a time, as the server stops.

@@ -156,7 +156,7 @@ async fn tell(
     tx.commit().await?;
     let (now, count) = (platform.clock.now(), told.len());
     for told in told {
-        let is_told = registry.tell(told.device, update_message(urls, &told, now));
+        let is_told = registry.tell(told.device, update_message(urls, &told, now).into());
         tracing::debug!(device.id = %told.device, firmware.version = told.version, is_told, "device told of an update");
     }
     if count > 0 {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use muster_link::ToDevice;
+use muster_link::Push;
 use muster_link::limits::IDLE_TIMEOUT;
 use tokio_util::sync::CancellationToken;
 
@@ -27,7 +27,7 @@ const DRAIN_PAUSE: Duration = Duration::from_millis(200);
 #[derive(Debug, Clone)]
 pub enum Order {
     /// Send this.
-    Tell(ToDevice),
+    Tell(Box<Push>),
     /// Close for this reason.
     Close(Closing),
 }
@@ -130,10 +130,10 @@ impl Registry {
     }
 
     /// Tells a device; false when it has no link here. A link whose queue is full is closed by its own side.
-    pub fn tell(&self, device: DeviceId, message: ToDevice) -> bool {
+    pub fn tell(&self, device: DeviceId, push: Push) -> bool {
         self.shard(device)
             .get(&device)
-            .is_some_and(|entry| entry.handle.order(Order::Tell(message)))
+            .is_some_and(|entry| entry.handle.order(Order::Tell(Box::new(push))))
     }
 
     /// Ends a device's link.
@@ -203,6 +203,7 @@ pub async fn sweep_idle(registry: Arc<Registry>, stop: CancellationToken) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use muster_link::ToDevice;
     use std::sync::Mutex;
     use uuid::Uuid;
 
@@ -226,8 +227,8 @@ mod tests {
         registry.enter(device, new, Box::new(second.clone()));
         assert_eq!(*first.0.lock().unwrap(), ["Close(Replaced)"]);
         registry.leave(device, old);
-        assert!(registry.tell(device, ToDevice::Reboot));
-        assert_eq!(*second.0.lock().unwrap(), ["Tell(Reboot)"]);
+        assert!(registry.tell(device, ToDevice::Reboot.into()));
+        assert_eq!(*second.0.lock().unwrap(), ["Tell(Device(Reboot))"]);
         registry.leave(device, new);
         assert!(!registry.has(device));
         assert_eq!(registry.len(), 0);

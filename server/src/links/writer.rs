@@ -184,6 +184,7 @@ impl Desk {
             Welcome {
                 keys: keys.get(&record.peer.org()).cloned().unwrap_or_default(),
                 update,
+                ..Welcome::default()
             }
         };
         let mut welcome = welcome;
@@ -211,7 +212,6 @@ impl Desk {
                 self.keep(peer, Status::Completed, Some(100));
                 return self.flush_percents().await;
             }
-            Report::Status(StatusUpdate::Unknown(_)) => return,
             Report::Status(StatusUpdate::Failed { reason }) => Outcome::Failed(or_unsaid(reason)),
             Report::Status(StatusUpdate::Ignored { reason }) => Outcome::Ignored(or_unsaid(reason)),
             Report::Status(StatusUpdate::Rescheduled { delay, reason }) => {
@@ -219,6 +219,7 @@ impl Desk {
             }
             Report::Validated => return self.validated(&peer).await,
             Report::Interface(interface) => return self.keep_interface(&peer, &interface),
+            _ => return,
         };
         self.percents.remove(&peer.device());
         if let Err(error) = deployments::report_end(&self.platform, self.proof, &peer, &outcome).await {

@@ -14,6 +14,8 @@ pub struct Metrics {
     pub links_refused: IntCounterVec,
     /// Links closed, by reason.
     pub links_closed: IntCounterVec,
+    /// Codes of connects that were run, by outcome.
+    pub connecting_codes: IntCounterVec,
     /// Updates ended, by outcome.
     pub updates_ended: IntCounterVec,
     /// Firmware uploads, by outcome.
@@ -38,6 +40,11 @@ impl Metrics {
             links_accepted: IntCounter::new("muster_links_accepted_total", "Device links accepted")?,
             links_refused: counters("muster_links_refused_total", "Device upgrades refused", "reason")?,
             links_closed: counters("muster_links_closed_total", "Device links closed", "reason")?,
+            connecting_codes: counters(
+                "muster_connecting_codes_total",
+                "Codes of connects run by devices",
+                "outcome",
+            )?,
             updates_ended: counters("muster_updates_ended_total", "Updates of devices that ended", "outcome")?,
             uploads: counters("muster_firmware_uploads_total", "Firmware uploads", "outcome")?,
             firmware_bytes_sent: IntCounter::new(
@@ -64,6 +71,7 @@ impl Metrics {
         for counters in [
             &self.links_refused,
             &self.links_closed,
+            &self.connecting_codes,
             &self.updates_ended,
             &self.uploads,
             &self.http_requests,
