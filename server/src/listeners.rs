@@ -109,6 +109,7 @@ fn bind(addr: SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::links::admission::Limits;
 
     fn front(web: &str, devices: &str) -> Front {
         Front {
@@ -118,6 +119,7 @@ mod tests {
             firmware_url: None,
             metrics_addr: None,
             metrics_token: None,
+            limits: Limits::default(),
         }
     }
 

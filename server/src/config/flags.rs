@@ -76,6 +76,12 @@ group! {
         /// Where devices fetch firmware [env: MUSTER_FIRMWARE_URL] [default: https:// and the device listener's address]
         #[arg(value_name = "URL", help_heading = "Addresses")]
         firmware_url,
+        /// New connections of devices that are taken each second; more wait [env: MUSTER_DEVICE_CONNECT_RATE] [default: 4000]
+        #[arg(value_name = "N", help_heading = "Device listener")]
+        device_connect_rate,
+        /// TLS handshakes of devices at once; more wait [env: MUSTER_DEVICE_HANDSHAKES] [default: 1024]
+        #[arg(value_name = "N", help_heading = "Device listener")]
+        device_handshakes,
         /// A listener of its own for Prometheus: /metrics without a token [env: MUSTER_METRICS_ADDR]
         #[arg(value_name = "ADDR", help_heading = "Figures")]
         metrics_addr,

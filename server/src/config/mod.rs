@@ -17,6 +17,7 @@ pub use inputs::{ConfigError, Inputs, Source};
 pub use secrets::{Secret, read_master_key};
 pub use values::{BaseUrl, LogFormat};
 
+use crate::links::admission::{self, Limits};
 use crate::platform::store::StoreUrl;
 use crate::platform::vault::MasterKey;
 
@@ -59,6 +60,8 @@ pub struct Front {
     pub metrics_addr: Option<SocketAddr>,
     /// What opens the figures on the web listener.
     pub metrics_token: Option<Secret>,
+    /// How many devices may come in.
+    pub limits: Limits,
 }
 
 /// What is logged, and how.
@@ -125,6 +128,8 @@ impl Front {
         let firmware_url = inputs.optional("firmware_url", str::parse);
         let metrics_addr = inputs.optional("metrics_addr", values::addr);
         let metrics_token = inputs.optional("metrics_token", values::token);
+        let rate = inputs.with_default("device_connect_rate", &admission::RATE.to_string(), values::count);
+        let handshakes = inputs.with_default("device_handshakes", &admission::HANDSHAKES.to_string(), values::count);
         Some(Self {
             web_addr: web_addr?,
             device_addr: device_addr?,
@@ -132,6 +137,10 @@ impl Front {
             firmware_url,
             metrics_addr,
             metrics_token,
+            limits: Limits {
+                rate: rate?,
+                handshakes: handshakes?,
+            },
         })
     }
 }

@@ -10,6 +10,14 @@ use tracing_subscriber::EnvFilter;
 
 use super::secrets::Secret;
 
+/// A number of one or more.
+pub(super) fn count(text: &str) -> Result<u32, String> {
+    match text.parse() {
+        Ok(count) if count > 0 => Ok(count),
+        _ => Err(format!("is {text:?}, which is no whole number above 0.")),
+    }
+}
+
 /// A URL with nothing behind its authority: `https://host:port`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BaseUrl {

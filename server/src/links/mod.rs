@@ -1,16 +1,20 @@
 //! Links: the websockets of devices.
 //!
-//! [`session`] decides, [`socket`] moves frames and nothing else, [`registry`] knows the one link of each device on this
-//! node. Database work never runs on a socket's thread: identities are looked up by [`identities`] and what devices say is
+//! [`admission`] lets connections in at the rate that the node can serve, [`intake`] bounds what a device sends, [`socket`]
+//! moves frames and nothing else, [`session`] decides, [`registry`] knows the one link of each device on this node. Database work never runs on a socket's thread: identities are looked up by [`identities`] and what devices say is
 //! written by [`writer`], both in batches.
 
+pub mod admission;
 pub mod identities;
+mod intake;
+mod link;
 pub mod listener;
 mod news;
 mod registry;
 pub mod session;
 mod socket;
 pub mod tls;
+pub mod wire;
 mod writer;
 
 use std::sync::Arc;
@@ -18,12 +22,17 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use self::identities::Identities;
+use self::intake::Unfinished;
 use self::registry::Registry;
 use self::writer::Writer;
 use crate::deployments::Scheduler;
+use crate::devices::service as devices;
 use crate::firmware::FirmwareUrls;
 use crate::platform::Platform;
 use crate::platform::sweep::Sweep;
+
+/// Links of one statement, when they are said again.
+const SAID_AT_ONCE: usize = 1000;
 
 /// What the links of a node share. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -32,6 +41,7 @@ pub struct Links {
     registry: Arc<Registry>,
     identities: Identities,
     writer: Writer,
+    unfinished: Unfinished,
 }
 
 /// The tasks behind [`Links`]; each runs until it is told to stop.
@@ -55,6 +65,7 @@ impl Links {
             registry,
             identities,
             writer,
+            unfinished: Unfinished::default(),
         };
         let tasks = Tasks {
             links: links.clone(),
@@ -71,7 +82,21 @@ impl Links {
         self.registry.len()
     }
 
-    /// Closes every link, a batch at a time, as the server stops.
+    /// Others took this node for dead: says again which devices have a link here.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn say_again(&self, proof: Sweep) -> sqlx::Result<()> {
+        for links in self.registry.joined().chunks(SAID_AT_ONCE) {
+            let mut tx = self.platform.db.begin().await?;
+            devices::reconnect(&mut tx, &self.platform, proof, links).await?;
+            tx.commit().await?;
+        }
+        self.platform.events.ring();
+        Ok(())
+    }
+
+    /// Closes every link, one after another, as the server stops.
     pub async fn drain(&self) {
         self.registry.drain().await;
     }
@@ -92,7 +117,7 @@ impl Tasks {
             identities::run(platform.clone(), proof, identities, stop.clone()),
             writer::run(platform.clone(), proof, writer, urls.clone(), scheduler, stop.clone()),
             news::run(platform, proof, Arc::clone(&links.registry), urls, stop.clone()),
-            registry::sweep_idle(Arc::clone(&links.registry), stop),
+            registry::watch(Arc::clone(&links.registry), links.unfinished.clone(), stop),
         );
     }
 }

@@ -2,7 +2,6 @@
 //! shows one must prove that the private key is theirs, and that is all. Who it is, and whether it may come in, is decided
 //! on every connection by `devices::identity` from [`PeerChain`]: a resumed session has not been verified anew.
 
-use std::any::Any;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -22,12 +21,9 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 pub struct PeerChain(pub Vec<CertificateDer<'static>>);
 
 /// Stores the peer's certificates with the connection, where `HttpRequest::conn_data::<PeerChain>()` finds them.
-pub fn on_connect(io: &dyn Any, extensions: &mut Extensions) {
-    let Some(stream) = io.downcast_ref::<TlsStream<TcpStream>>() else {
-        return;
-    };
+pub fn note_peer(stream: &TlsStream<TcpStream>, data: &mut Extensions) {
     if let Some(chain) = stream.get_ref().1.peer_certificates() {
-        extensions.insert(PeerChain(chain.iter().map(|one| one.clone().into_owned()).collect()));
+        data.insert(PeerChain(chain.iter().map(|one| one.clone().into_owned()).collect()));
     }
 }
 
