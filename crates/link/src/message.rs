@@ -9,6 +9,16 @@ pub enum Message {
     Binary(Vec<u8>),
 }
 
+impl Message {
+    /// The text of a text message; of a binary one nothing.
+    pub fn into_text(self) -> String {
+        match self {
+            Self::Text(text) => text,
+            Self::Binary(_) => String::new(),
+        }
+    }
+}
+
 /// The serialisation of a link, chosen by `vsn` in the upgrade's query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Encoding {

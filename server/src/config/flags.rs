@@ -76,6 +76,9 @@ group! {
         /// Where devices fetch firmware [env: MUSTER_FIRMWARE_URL] [default: https:// and the device listener's address]
         #[arg(value_name = "URL", help_heading = "Addresses")]
         firmware_url,
+        /// How long a URL of firmware is good for: a number with s, m, h or d [env: MUSTER_FIRMWARE_URL_LIFETIME] [default: 24h]
+        #[arg(value_name = "TIME", help_heading = "Addresses")]
+        firmware_url_lifetime,
         /// New connections of devices that are taken each second; more wait [env: MUSTER_DEVICE_CONNECT_RATE] [default: 4000]
         #[arg(value_name = "N", help_heading = "Device listener")]
         device_connect_rate,
@@ -88,6 +91,16 @@ group! {
         /// The bearer token that opens /metrics on the web listener [env: MUSTER_METRICS_TOKEN]
         #[arg(value_name = "TOKEN", help_heading = "Figures")]
         metrics_token,
+    }
+}
+
+group! {
+    /// How the nodes of one installation meet.
+    NodeFlags {
+        /// A NATS server that wakes the nodes when there is news, in place of the database's NOTIFY: nats://user:password@host:4222
+        /// [env: MUSTER_NATS_URL]
+        #[arg(value_name = "URL", help_heading = "Nodes")]
+        nats_url,
     }
 }
 

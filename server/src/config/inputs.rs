@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::flags::Group;
 
 /// Every key there is.
-const KEYS: [&str; 16] = [
+const KEYS: [&str; 18] = [
     "database_url",
     "store",
     "store_allow_http",
@@ -21,8 +21,10 @@ const KEYS: [&str; 16] = [
     "device_handshakes",
     "public_url",
     "firmware_url",
+    "firmware_url_lifetime",
     "metrics_addr",
     "metrics_token",
+    "nats_url",
     "log",
     "log_format",
 ];

@@ -233,7 +233,7 @@ impl Session {
             FromDevice::Status(status) => Report::Status(status),
             FromDevice::FirmwareValidated => Report::Validated,
             FromDevice::NetworkInterface(interface) => Report::Interface(interface),
-            FromDevice::Join(_) | FromDevice::Rebooting | FromDevice::Unknown => return Vec::new(),
+            _ => return Vec::new(),
         };
         if matches!(report, Report::Status(StatusUpdate::Unknown(_))) {
             return Vec::new();

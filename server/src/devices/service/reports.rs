@@ -1,6 +1,6 @@
 //! What links write of devices: joins, ends, progress, in batches.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -44,7 +44,18 @@ pub async fn join(
         .cloned()
         .collect();
     newest.reverse();
-    let joined = links::join(conn, proof, platform.node, &newest, platform.clock.now()).await?;
+    let now = platform.clock.now();
+    let joined = links::join(conn, proof, platform.node, &newest, now).await?;
+    let peers: HashMap<DeviceId, &Peer> = newest
+        .iter()
+        .map(|record| (record.peer.device(), &record.peer))
+        .collect();
+    let replaced = joined.iter().filter_map(|joined| {
+        let link = joined.elsewhere?;
+        let peer = peers.get(&joined.device)?;
+        Some(news_of(of_peer(peer), kind::REPLACED, link.0))
+    });
+    events::publish(conn, now, &replaced.collect::<Vec<_>>()).await?;
     let changed = newest.iter().map(|record| of_peer(&record.peer)).collect();
     tell(conn, platform, changed).await?;
     Ok(joined)
@@ -56,6 +67,15 @@ fn of_peer(peer: &Peer) -> Changed {
     (peer.device(), peer.org(), peer.product())
 }
 
+fn news_of((_, org, product): Changed, kind: &'static str, subject: Uuid) -> News {
+    News {
+        kind,
+        org_id: org.0,
+        product_id: Some(product.0),
+        subject_id: subject,
+    }
+}
+
 /// Tells what changed: of each device, or of a product when it is many at once.
 async fn tell(conn: &mut PgConnection, platform: &Platform, changed: Vec<Changed>) -> sqlx::Result<()> {
     let mut by_product: BTreeMap<(OrgId, ProductId), Vec<DeviceId>> = BTreeMap::new();
@@ -64,16 +84,11 @@ async fn tell(conn: &mut PgConnection, platform: &Platform, changed: Vec<Changed
     }
     let mut all = Vec::new();
     for ((org, product), devices) in by_product {
-        let news = |subject: Uuid| News {
-            kind: kind::DEVICE,
-            org_id: org.0,
-            product_id: Some(product.0),
-            subject_id: subject,
-        };
+        let news = |device: DeviceId| news_of((device, org, product), kind::DEVICE, device.0);
         if devices.len() > MANY {
-            all.push(news(product.0));
+            all.push(news(DeviceId(product.0)));
         } else {
-            all.extend(devices.into_iter().map(|device| news(device.0)));
+            all.extend(devices.into_iter().map(news));
         }
     }
     events::publish(conn, platform.clock.now(), &all).await

@@ -4,12 +4,12 @@ use muster_link::{FirmwareMeta, ToDevice, Update};
 use time::OffsetDateTime;
 
 use crate::deployments::model::Told;
-use crate::firmware::{FirmwareId, FirmwareUrls, Holder, LINK_LIFETIME};
+use crate::firmware::{FirmwareId, FirmwareUrls, Holder};
 
 /// The message that tells a device of its update, with a fresh URL.
 pub(in crate::links) fn update_message(urls: &FirmwareUrls, told: &Told, now: OffsetDateTime) -> ToDevice {
     let holder = Holder::Device(told.device.0);
-    let url = urls.sign(told.org, FirmwareId(told.firmware_id), holder, now + LINK_LIFETIME);
+    let url = urls.sign(told.org, FirmwareId(told.firmware_id), holder, now);
     let checksum: String = told
         .sha256
         .iter()
