@@ -25,6 +25,7 @@ use crate::platform::ids::Id as _;
 use crate::platform::metrics::Metrics;
 use crate::platform::nodes::NodeId;
 use crate::platform::random::Random;
+use crate::platform::tickets::Tickets;
 use crate::platform::vault::{MasterKey, Vault};
 use crate::platform::{Platform, db};
 use crate::routes;
@@ -173,7 +174,13 @@ impl Server {
     ) -> anyhow::Result<Self> {
         let (app, work) = App::assemble(platform, listeners.urls(front), front.metrics_token.clone()).await?;
         lifecycle::announce(&app.platform).await?;
-        let lifecycle = lifecycle::start(&app, work);
+        let tickets = Tickets::new(app.platform.random.clone());
+        tickets
+            .refresh(&app.platform)
+            .await
+            .context("the keys of TLS session tickets")?;
+        let tls = tls::with_tickets(tls, tickets.clone());
+        let lifecycle = lifecycle::start(&app, work, tickets);
         Ok(Self {
             app,
             listeners,

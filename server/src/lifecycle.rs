@@ -21,6 +21,7 @@ use crate::devices;
 use crate::firmware;
 use crate::platform::Platform;
 use crate::platform::sweep::Sweep;
+use crate::platform::tickets::{self, Tickets};
 use crate::platform::{events, nodes};
 
 /// How long connections have to end.
@@ -62,7 +63,7 @@ pub async fn announce(platform: &Platform) -> sqlx::Result<()> {
 }
 
 /// Starts everything that a server does beside answering.
-pub fn start(app: &App, work: Work) -> Lifecycle {
+pub fn start(app: &App, work: Work, tickets: Tickets) -> Lifecycle {
     let Work { links, wakes } = work;
     let mut lifecycle = Lifecycle::new();
     let platform = app.platform.clone();
@@ -105,6 +106,18 @@ pub fn start(app: &App, work: Work) -> Lifecycle {
         move || {
             let platform = platform.clone();
             async move { devices::service::seen_by_node(&mut *platform.db.acquire().await?, &platform, proof).await }
+        }
+    });
+    lifecycle.every("tickets", tickets::REFRESH, {
+        let platform = platform.clone();
+        move || {
+            let (platform, tickets) = (platform.clone(), tickets.clone());
+            async move {
+                if let Err(error) = tickets.refresh(&platform).await {
+                    tracing::warn!(%error, "the keys of TLS session tickets could not be read; the old ones stay");
+                }
+                Ok(())
+            }
         }
     });
     lifecycle.every("expired firmware", PRUNE, {

@@ -16,6 +16,8 @@ use rustls::{DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureSc
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 
+use crate::platform::tickets::Tickets;
+
 /// The certificates that the peer showed, its own first. A link without it showed none.
 #[derive(Debug, Clone)]
 pub struct PeerChain(pub Vec<CertificateDer<'static>>);
@@ -52,6 +54,13 @@ pub fn config(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>) 
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
         .with_client_cert_verifier(verifier)
         .with_single_cert(chain, key)
+}
+
+/// The same with session tickets, one a connection: a device keeps one session.
+pub fn with_tickets(mut config: ServerConfig, tickets: Tickets) -> ServerConfig {
+    config.ticketer = Arc::new(tickets);
+    config.send_tls13_tickets = 1;
+    config
 }
 
 /// Accepts every certificate whose private key the peer has.
