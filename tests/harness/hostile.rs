@@ -58,16 +58,24 @@ const ALL: [Wrong; 8] = [
 ///
 /// # Errors
 /// When the server's CA or the device's certificate cannot be read.
-pub async fn storm(server: SocketAddr, ca: &str, device: &Issued, count: usize, parallel: usize) -> anyhow::Result<usize> {
+pub async fn storm(
+    server: SocketAddr,
+    ca: &str,
+    device: &Issued,
+    count: usize,
+    parallel: usize,
+) -> anyhow::Result<usize> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(ca.as_bytes())?)?;
     let stranger = ClientConfig::builder()
         .with_root_certificates(roots.clone())
         .with_no_client_auth();
-    let known = ClientConfig::builder().with_root_certificates(roots).with_client_auth_cert(
-        vec![CertificateDer::from_pem_slice(device.cert.as_bytes())?],
-        PrivateKeyDer::from_pem_slice(device.key.as_bytes())?,
-    )?;
+    let known = ClientConfig::builder()
+        .with_root_certificates(roots)
+        .with_client_auth_cert(
+            vec![CertificateDer::from_pem_slice(device.cert.as_bytes())?],
+            PrivateKeyDer::from_pem_slice(device.key.as_bytes())?,
+        )?;
     let tls = (Arc::new(stranger), Arc::new(known));
     let (gate, left) = (Arc::new(Semaphore::new(parallel)), Arc::new(AtomicUsize::new(0)));
     let mut all = JoinSet::new();

@@ -161,8 +161,8 @@ pub struct Run {
     #[arg(long, value_name = "VERSION", default_value = "1.0.0")]
     pub firmware_version: String,
     /// Read commands from standard input, one a line: `down` drops every connection, `up` dials again, `full` dials without
-    /// the sessions that --resume keeps and `resume` with them, `beats` tells of heartbeats now, `quit` ends; so does the
-    /// end of the input
+    /// the sessions that --resume keeps and `resume` with them, `all` lets all dial at the same time, `beats` tells of heartbeats now,
+    /// `quit` ends; so does the end of the input
     #[arg(long)]
     pub commands: bool,
 }
