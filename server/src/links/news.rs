@@ -194,8 +194,18 @@ mod tests {
         let registry = Registry::new(platform.metrics.clone());
         let (cut, assigned) = (DeviceId(Uuid::from_u128(1)), DeviceId(Uuid::from_u128(2)));
         let orders = Orders::default();
-        registry.enter(cut, LinkId(Uuid::from_u128(3)), Box::new(orders.clone()));
-        registry.enter(assigned, LinkId(Uuid::from_u128(4)), Box::new(Orders::default()));
+        registry.enter(
+            cut,
+            LinkId(Uuid::from_u128(3)),
+            Box::new(orders.clone()),
+            Arc::default(),
+        );
+        registry.enter(
+            assigned,
+            LinkId(Uuid::from_u128(4)),
+            Box::new(Orders::default()),
+            Arc::default(),
+        );
         let news = |kind, device: DeviceId| News {
             kind,
             org_id: Uuid::nil(),

@@ -163,7 +163,7 @@ mod tests {
             claimed,
             is_old,
         };
-        registry.enter(DEVICE, LinkId(Uuid::nil()), Box::new(device));
+        registry.enter(DEVICE, LinkId(Uuid::nil()), Box::new(device), Arc::default());
         (scripts, registry)
     }
 
