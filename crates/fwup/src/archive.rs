@@ -143,6 +143,16 @@ fn check_signature(head: &Head, keys: &[PublicKey]) -> Result<Signature, Error> 
     good.cloned().map(Signature::Good).ok_or(Error::BadSignature)
 }
 
+/// Understands a `meta.conf`, which may name its own UUID.
+pub(crate) fn config_of(meta_conf: &[u8], uuid: Uuid, env: &Env) -> Result<Section, Error> {
+    let mut env = env.clone();
+    env.set_firmware(uuid);
+    metaconf::read(meta_conf, &env).map_err(|problem| Error::BadMetadata {
+        line: problem.line,
+        reason: problem.reason,
+    })
+}
+
 /// Takes the metadata out of `meta.conf`.
 pub(crate) fn metadata(config: &Section, uuid: Uuid, mtime: i64) -> Result<Metadata, Error> {
     let get = |name: &str| config.text(name).map(text).filter(|value| !value.is_empty());
@@ -194,12 +204,7 @@ impl<R: Read> Archive<R> {
         let head = read_head(&mut zip)?;
         let signature = check_signature(&head, keys)?;
         let uuid = firmware_uuid(&head.meta_conf);
-        let mut env = env.clone();
-        env.set_firmware(uuid);
-        let config = metaconf::read(&head.meta_conf, &env).map_err(|problem| Error::BadMetadata {
-            line: problem.line,
-            reason: problem.reason,
-        })?;
+        let config = config_of(&head.meta_conf, uuid, env)?;
         let metadata = metadata(&config, uuid, head.mtime)?;
         Ok(Self {
             zip,

@@ -123,6 +123,12 @@ pub enum Error {
         /// What is wrong.
         reason: String,
     },
+    /// A delta of two archives is not possible, or would not be smaller than the new one.
+    #[error("no delta can be made: {reason}")]
+    NoDelta {
+        /// Why.
+        reason: String,
+    },
     /// An entry's name is not acceptable.
     #[error("the archive has an entry named '{name}': {reason}")]
     BadEntryName {
@@ -305,6 +311,8 @@ pub enum ErrorKind {
     Target,
     /// The config is wrong.
     Config,
+    /// Two archives have no delta: the full firmware must do.
+    NoDelta,
     /// I/O of the output.
     Output,
 }
@@ -337,6 +345,7 @@ impl Error {
             Self::Source { .. } => ErrorKind::Source,
             Self::Target { .. } | Self::VerifyWrite { .. } => ErrorKind::Target,
             Self::Config { .. } | Self::ConfigResource { .. } | Self::TooManyKeys { .. } => ErrorKind::Config,
+            Self::NoDelta { .. } => ErrorKind::NoDelta,
             Self::Output(_) => ErrorKind::Output,
             Self::AfterWrite(cause) => cause.kind(),
         }

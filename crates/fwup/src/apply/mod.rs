@@ -12,7 +12,7 @@ mod requirements;
 pub(crate) mod resource;
 pub(crate) mod stream;
 mod system;
-mod task;
+pub(crate) mod task;
 #[cfg(test)]
 mod tests;
 mod work;

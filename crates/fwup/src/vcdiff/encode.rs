@@ -3,10 +3,11 @@
 use std::ops::Range;
 
 use super::{
-    MAGIC, WINDOW_ADLER32, WINDOW_SOURCE,
+    WINDOW_ADLER32, WINDOW_SOURCE,
     address::AddressCache,
     adler::Adler32,
     code_table::{Kind, pair, single},
+    decode::MAGIC,
     index::Index,
     matcher::{Match, Place, Scratch, find},
     varint,

@@ -18,9 +18,9 @@ mod tests;
 mod varint;
 mod window;
 
-pub(crate) use decode::{Decoder, MAGIC, Source, VcdiffError, read_header};
+pub(crate) use decode::{Decoder, Source, VcdiffError, read_header};
 pub(crate) use encode::{Encoder, HEADER, View};
-pub(crate) use index::{Index, SOURCE_MAX};
+pub(crate) use index::Index;
 
 /// Header: a secondary compressor is named.
 const HEADER_SECONDARY: u8 = 1;

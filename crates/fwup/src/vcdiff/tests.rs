@@ -4,7 +4,7 @@ use std::io::Read as _;
 
 use proptest::prelude::*;
 
-use super::*;
+use super::{decode::MAGIC, *};
 use crate::{caps, error::Error};
 
 impl Source for &[u8] {
