@@ -267,15 +267,16 @@ impl<R: Read + Send> Archive<R> {
                 continue;
             }
             let name = resource_name(&entry.name);
-            let at = declared.iter().position(|resource| resource.name == name);
-            let resource = declared.remove(at.ok_or(Error::UndeclaredEntry {
-                name: entry.name.clone(),
-            })?);
+            let Some(at) = declared.iter().position(|resource| resource.name == name) else {
+                return Err(Error::UndeclaredEntry { name: entry.name }.at("", self.zip.offset()));
+            };
+            let resource = declared.remove(at);
             let delta = delta::patch_len(&entry, &resource).filter(|_| !resource.is_sparse());
-            match delta {
-                Some(len) => delta::check(&mut self.zip, &resource, len)?,
-                None => stream::consume(&mut self.zip, &resource, flow, &mut |_, _| Ok(()))?,
-            }
+            let checked = match delta {
+                Some(len) => delta::check(&mut self.zip, &resource, len),
+                None => stream::consume(&mut self.zip, &resource, flow, &mut |_, _| Ok(())),
+            };
+            checked.map_err(|error| error.at(entry.name, self.zip.offset()))?;
             resources.push(ResourceInfo {
                 name,
                 size: resource.data_len(),

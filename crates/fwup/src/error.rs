@@ -258,9 +258,30 @@ pub enum Error {
     /// Writing the archive failed.
     #[error("writing the archive failed: {0}")]
     Output(io::Error),
+    /// An error and where it happened: in which event and function of the task or in which entry, and how far the archive
+    /// had been read.
+    #[error("{}", at(place, *offset, cause))]
+    At {
+        /// For example `on-resource rootfs.img, raw_write`, or `data/rootfs.img`; empty when the cause says it.
+        place: String,
+        /// Byte offset in the archive.
+        offset: u64,
+        /// The error itself.
+        cause: Box<Error>,
+    },
     /// The error happened after bytes had reached the target.
     #[error("{0} (the target had already been written to)")]
     AfterWrite(Box<Error>),
+}
+
+/// A sentence for [`Error::At`]; what the cause says on its own is not said twice.
+fn at(place: &str, offset: u64, cause: &Error) -> String {
+    let colon = if place.is_empty() { "" } else { ": " };
+    if cause.has_offset() {
+        format!("{place}{colon}{cause}")
+    } else {
+        format!("{place}{colon}{cause} (byte {offset} of the archive)")
+    }
 }
 
 /// The kinds of [`Error`], for deciding what to do about one.
@@ -318,7 +339,7 @@ pub enum ErrorKind {
 }
 
 impl Error {
-    /// The kind of the error, seen through [`Error::AfterWrite`].
+    /// The kind of the error, seen through [`Error::At`] and [`Error::AfterWrite`].
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::NotAnArchive => ErrorKind::NotAnArchive,
@@ -347,7 +368,7 @@ impl Error {
             Self::Config { .. } | Self::ConfigResource { .. } | Self::TooManyKeys { .. } => ErrorKind::Config,
             Self::NoDelta { .. } => ErrorKind::NoDelta,
             Self::Output(_) => ErrorKind::Output,
-            Self::AfterWrite(cause) => cause.kind(),
+            Self::At { cause, .. } | Self::AfterWrite(cause) => cause.kind(),
         }
     }
 
@@ -356,11 +377,32 @@ impl Error {
         matches!(self, Self::AfterWrite(_))
     }
 
-    /// The error itself, seen through [`Error::AfterWrite`].
+    /// The error itself, seen through [`Error::At`] and [`Error::AfterWrite`].
     pub fn cause(&self) -> &Error {
         match self {
-            Self::AfterWrite(cause) => cause.cause(),
+            Self::At { cause, .. } | Self::AfterWrite(cause) => cause.cause(),
             other => other,
+        }
+    }
+
+    /// Whether the error names a byte of the archive.
+    fn has_offset(&self) -> bool {
+        matches!(
+            self,
+            Self::Truncated { .. } | Self::Corrupt { .. } | Self::Source { .. } | Self::At { .. }
+        )
+    }
+
+    /// Says where the error happened. What the firmware itself says stays as it is.
+    pub(crate) fn at(self, place: impl Into<String>, offset: u64) -> Self {
+        let place = place.into();
+        if matches!(self, Self::Refused(_)) || (place.is_empty() && self.has_offset()) {
+            return self;
+        }
+        Self::At {
+            place,
+            offset,
+            cause: Box::new(self),
         }
     }
 
@@ -376,6 +418,25 @@ impl Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_error_names_its_place_once() {
+        let hash = Error::HashMismatch { resource: "r".into() };
+        let text = hash.at("on-resource r, raw_write", 77).after_write(true).to_string();
+        assert!(text.starts_with("on-resource r, raw_write: resource 'r'"), "{text}");
+        assert!(text.contains("(byte 77 of the archive)"), "{text}");
+        let cut = || Error::Truncated {
+            place: "data/r".into(),
+            offset: 5,
+        };
+        assert_eq!(cut().at("", 6).to_string(), cut().to_string());
+        assert!(!cut().at("on-init, trim", 6).to_string().contains('6'));
+        let spoken = Error::Refused("no".into()).at("on-init, error", 1);
+        assert_eq!((spoken.to_string().as_str(), spoken.kind()), ("no", ErrorKind::Refused));
+        let nested = Error::Unsigned.at("a", 1).after_write(true);
+        assert!(matches!(nested.cause(), Error::Unsigned));
+        assert_eq!(nested.kind(), ErrorKind::Unsigned);
+    }
 
     #[test]
     fn an_error_after_a_write_keeps_its_kind_and_says_so() {

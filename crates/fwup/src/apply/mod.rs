@@ -28,7 +28,7 @@ use crate::{
     zip::{Entry, ZipReader, resource_name},
 };
 use delta::Patch;
-use functions::Sink;
+use functions::{Function, Sink};
 pub use host::{Host, HostSink, Outlet};
 use progress::Progress;
 use requirements::Facts;
@@ -131,13 +131,16 @@ fn run_task<R: Read + Send>(
     work: &mut Work<'_>,
     progress: &mut Progress<'_>,
 ) -> Result<(), Error> {
-    work.run_all(&task.on_init, progress)?;
+    work.run_all("on-init", &task.on_init, zip.offset(), progress)?;
     let mut missing: Vec<&OnResource> = task.on_resource.iter().collect();
     while let Some(entry) = zip.next_entry()? {
         let name = resource_name(&entry.name);
         if let Some(at) = missing.iter().position(|on| on.resource.name == name) {
             let on = missing.remove(at);
-            run_resource(zip, &entry, on, work, progress)?;
+            for function in &on.functions {
+                run_resource(zip, &entry, on, function, work, progress)
+                    .map_err(|error| error.at(format!("on-resource {name}, {}", function.name), zip.offset()))?;
+            }
         } else {
             zip.pass_over(unused_max(config, &name)?)?;
         }
@@ -150,7 +153,7 @@ fn run_task<R: Read + Send>(
         });
     }
     work.cache.begin_late();
-    work.run_all(&task.on_finish, progress)?;
+    work.run_all("on-finish", &task.on_finish, zip.offset(), progress)?;
     work.finish()
 }
 
@@ -165,58 +168,55 @@ fn unused_max(config: &Section, name: &str) -> Result<u64, Error> {
 /// Forgets what was not written and runs on-error. Its own failures change nothing any more.
 fn rescue(task: &Task, work: &mut Work<'_>, progress: &mut Progress<'_>, error: &Error) {
     work.discard();
-    let broken_target = matches!(error, Error::Target { .. } | Error::VerifyWrite { .. });
-    if work.run_all(&task.on_error, progress).is_err() || broken_target {
+    let broken_target = matches!(error.cause(), Error::Target { .. } | Error::VerifyWrite { .. });
+    if work.run_all("on-error", &task.on_error, 0, progress).is_err() || broken_target {
         work.discard();
     }
     // the first error is the one to be told
     let _ = work.finish();
 }
 
+/// Runs a function of on-resource.
 fn run_resource<R: Read + Send>(
     zip: &mut ZipReader<R>,
     entry: &Entry,
     on: &OnResource,
+    function: &Function,
     work: &mut Work<'_>,
     progress: &mut Progress<'_>,
 ) -> Result<(), Error> {
     let resource = &on.resource;
-    for function in &on.functions {
-        let patch = delta::patch_len(entry, resource).filter(|_| function.takes_data());
-        let patch = patch.map(|len| Patch::open(resource, len, on.delta.as_ref(), function, work));
-        let patch = patch.transpose()?;
-        let Some(mut sink) = function.sink(resource.full_len(), work)? else {
-            function.run(work, progress)?;
-            continue;
-        };
-        if let Some(patch) = patch {
-            run_patch(zip, patch, resource, &mut *sink, work, progress)?;
-            sink.finish(work, resource.full_len(), 0)?;
-            continue;
-        }
-        let has_holes = resource.full_len() > resource.data_len();
-        let flow = Flow {
-            lead: if has_holes { 0 } else { sink.lead() },
-            beside: work.beside,
-        };
-        let mut counted = 0;
-        consume(zip, resource, flow, &mut |start, bytes| {
-            for (offset, part) in resource.place(start, bytes.len()) {
-                let end = offset + part.len() as u64;
-                let units = if function.takes_holes() {
-                    end - counted
-                } else {
-                    part.len() as u64
-                };
-                counted = end;
-                sink.write(work, offset, &bytes[part])?;
-                progress.add(units);
-            }
-            Ok(())
-        })?;
-        sink.finish(work, resource.full_len(), resource.final_hole())?;
+    let patch = delta::patch_len(entry, resource).filter(|_| function.takes_data());
+    let patch = patch.map(|len| Patch::open(resource, len, on.delta.as_ref(), function, work));
+    let patch = patch.transpose()?;
+    let Some(mut sink) = function.sink(resource.full_len(), work)? else {
+        return function.run(work, progress);
+    };
+    if let Some(patch) = patch {
+        run_patch(zip, patch, resource, &mut *sink, work, progress)?;
+        return sink.finish(work, resource.full_len(), 0);
     }
-    Ok(())
+    let has_holes = resource.full_len() > resource.data_len();
+    let flow = Flow {
+        lead: if has_holes { 0 } else { sink.lead() },
+        beside: work.beside,
+    };
+    let mut counted = 0;
+    consume(zip, resource, flow, &mut |start, bytes| {
+        for (offset, part) in resource.place(start, bytes.len()) {
+            let end = offset + part.len() as u64;
+            let units = if function.takes_holes() {
+                end - counted
+            } else {
+                part.len() as u64
+            };
+            counted = end;
+            sink.write(work, offset, &bytes[part])?;
+            progress.add(units);
+        }
+        Ok(())
+    })?;
+    sink.finish(work, resource.full_len(), resource.final_hole())
 }
 
 /// Hands on what a patch makes; checked are the length and the hash of that.

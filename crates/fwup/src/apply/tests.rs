@@ -1,5 +1,6 @@
 //! Broken sources and hostile archives, on the archives of the test set.
 
+use super::stream::read_full;
 use std::{
     io,
     path::{Path, PathBuf},
