@@ -8,7 +8,7 @@ use crate::{
     apply::{
         self, Applied, ApplyOptions, Event,
         resource::Resource,
-        stream::{self, Flow, two_cores},
+        stream::{self, two_cores},
     },
     caps,
     env::Env,
@@ -243,10 +243,6 @@ impl<R: Read + Send> Archive<R> {
         let declared = self.config.sections("file-resource").map(Resource::new);
         let mut declared: Vec<Resource> = declared.collect::<Result<_, _>>()?;
         let mut resources = Vec::new();
-        let flow = Flow {
-            beside: self.beside,
-            ..Flow::default()
-        };
         while let Some(entry) = self.zip.next_entry()? {
             if entry.name.ends_with('/') {
                 continue;
@@ -254,7 +250,7 @@ impl<R: Read + Send> Archive<R> {
             let name = resource_name(&entry.name);
             let at = declared.iter().position(|resource| resource.name == name);
             let resource = declared.remove(at.ok_or(Error::UndeclaredEntry { name: entry.name })?);
-            stream::consume(&mut self.zip, &resource, flow, &mut |_, _| Ok(()))?;
+            stream::consume(&mut self.zip, &resource, self.beside, &mut |_, _| Ok(()))?;
             resources.push(ResourceInfo {
                 name,
                 size: resource.data_len(),

@@ -28,7 +28,7 @@ use crate::{
 use progress::Progress;
 use run::{Work, fat_error};
 use sink::Sink;
-use stream::{Flow, consume, read_full};
+use stream::{consume, read_full};
 use task::{OnResource, Task};
 
 /// How an archive is applied.
@@ -170,14 +170,11 @@ fn run_resource<R: Read + Send>(
         let sink = Sink::open(function, &mut work.cache, &mut work.volumes).map_err(failed)?;
         let Some(mut sink) = sink else { continue };
         let resource = &on.resource;
-        let flow = Flow {
-            lead: sink.lead(resource.full_len() > resource.data_len()),
-            beside: work.beside,
-        };
+        let beside = work.beside;
         let (cache, volumes) = (&mut work.cache, &mut work.volumes);
         let counts_holes = function.units(0, 1) == 1;
         let mut counted = 0;
-        consume(zip, resource, flow, &mut |start, bytes| {
+        consume(zip, resource, beside, &mut |start, bytes| {
             for (offset, part) in resource.place(start, bytes.len()) {
                 let end = offset + part.len() as u64;
                 let units = if counts_holes { end - counted } else { part.len() as u64 };

@@ -2,7 +2,6 @@
 
 use super::function::{FatPath, Function};
 use crate::{
-    caps::SEGMENT,
     error::Error,
     fat::{FatError, OpenFile, Volumes},
     target::{BLOCK, Cache},
@@ -44,14 +43,6 @@ impl Sink {
             }
             _ => None,
         })
-    }
-
-    /// How many bytes it takes until a segment of the target begins; 0 when it does not matter.
-    pub(super) fn lead(&self, holes: bool) -> usize {
-        match self {
-            Self::Raw(raw) if !holes => (SEGMENT - (raw.begin % SEGMENT as u64) as usize) % SEGMENT,
-            _ => 0,
-        }
     }
 
     /// Takes bytes that belong at an offset of the resource, behind those taken before.
