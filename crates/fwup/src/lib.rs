@@ -1,9 +1,10 @@
 //! The `.fw` firmware format: read, verify, sign, create and apply, streaming.
 //!
 //! An archive is read once, front to back, from anything that implements [`std::io::Read`]; the ZIP central directory
-//! is never consulted. Memory stays bounded whatever the archive says. The crate does no networking, and never looks at the
-//! process environment: what `${NAME}` may mean is in [`Env`]. Where there are two cores, large resources are inflated in a
-//! thread of their own, which ends with the call; see [`Archive::in_one_thread`].
+//! is never consulted. Memory stays bounded whatever the archive says. The crate does no networking and never looks at the
+//! process environment: what `${NAME}` may mean is in [`Env`], and what firmware may reach outside of the target is up to a
+//! [`Host`], which is not there unless the caller has one. Where there are two cores, large resources are inflated in a thread
+//! of their own, which ends with the call; see [`Archive::in_one_thread`].
 //!
 //! ```no_run
 //! use muster_fwup::{ApplyOptions, Archive, Env, FileTarget, PublicKey};
@@ -22,21 +23,29 @@
 mod apply;
 mod archive;
 pub mod caps;
+mod cipher;
 mod create;
 mod env;
 mod error;
 mod fat;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
+mod gpt;
 mod keys;
 mod mbr;
 mod metaconf;
 mod metadata;
+mod nickname;
+#[cfg(test)]
+mod round_trips;
 mod sign;
 mod target;
 pub mod uboot_env;
 mod version;
 mod zip;
 
-pub use apply::{Applied, ApplyOptions, Event};
+pub use apply::{Applied, ApplyOptions, Event, Host, HostSink, Outlet};
 pub use archive::{Archive, ResourceInfo, Signature, Verified};
 pub use create::{CreateOptions, create, create_from_str};
 pub use env::Env;

@@ -84,15 +84,16 @@ pub(crate) fn consume<R: Read + Send>(
     };
     let large = resource.data_len() >= caps::BESIDE_MIN;
     if !(beside && large && inflate_beside(zip, &mut hand_on)?) {
-        inflate_here(zip, &mut hand_on)?;
+        let len = if large { caps::PIECE } else { caps::CHUNK };
+        inflate_here(zip, len, &mut hand_on)?;
     }
     check.finish()
 }
 
 type HandOn<'a> = dyn FnMut(&[u8]) -> Result<(), Error> + 'a;
 
-fn inflate_here<R: Read>(zip: &mut ZipReader<R>, hand_on: &mut HandOn<'_>) -> Result<(), Error> {
-    let mut buf = vec![0; caps::PIECE];
+fn inflate_here<R: Read>(zip: &mut ZipReader<R>, len: usize, hand_on: &mut HandOn<'_>) -> Result<(), Error> {
+    let mut buf = vec![0; len];
     loop {
         let count = read_full(zip, &mut buf)?;
         hand_on(&buf[..count])?;

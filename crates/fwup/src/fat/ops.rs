@@ -147,9 +147,18 @@ impl Volume {
         }
     }
 
-    /// Copies a file within the volume.
+    /// Where the entry of a path lies, if there is one.
+    fn place(&mut self, cache: &mut Cache<'_>, path: &[u8]) -> Result<Option<u64>, FatError> {
+        let followed = self.follow(cache, path)?;
+        Ok(followed.and_then(|(_, _, found)| Some(found?.offset)))
+    }
+
+    /// Copies a file within the volume. One that is copied onto itself stays as it is.
     pub(crate) fn copy(&mut self, cache: &mut Cache<'_>, from: &[u8], to: &[u8]) -> Result<(), FatError> {
         let mut reader = self.lookup(cache, from)?;
+        if self.place(cache, from)? == self.place(cache, to)? {
+            return Ok(());
+        }
         let mut file = self.create(cache, to)?;
         let mut buf = [0; COPY_CHUNK];
         loop {
@@ -173,13 +182,16 @@ pub(crate) fn attribute_bits(letters: &[u8]) -> Option<u8> {
         })
 }
 
-/// Copies a file to another volume.
+/// Copies a file within a volume or to another one, each given by its block.
 pub(crate) fn copy_across(
     cache: &mut Cache<'_>,
     volumes: &mut super::Volumes,
     from: (u64, &[u8]),
     to: (u64, &[u8]),
 ) -> Result<(), FatError> {
+    if from.0 == to.0 {
+        return volumes.at(cache, from.0)?.copy(cache, from.1, to.1);
+    }
     let mut reader = volumes.at(cache, from.0)?.lookup(cache, from.1)?;
     let mut file = volumes.at(cache, to.0)?.create(cache, to.1)?;
     let mut buf = [0; COPY_CHUNK];

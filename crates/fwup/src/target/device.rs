@@ -78,6 +78,12 @@ impl<'t> Device<'t> {
         Ok(same)
     }
 
+    /// Tells the medium that nobody needs these bytes any more.
+    pub(super) fn trim(&mut self, bytes: std::ops::Range<u64>) -> std::io::Result<()> {
+        self.written |= self.target.trim(bytes)?;
+        Ok(())
+    }
+
     /// Makes durable what was written.
     pub(super) fn flush(&mut self) -> Result<(), Error> {
         if !self.written {
