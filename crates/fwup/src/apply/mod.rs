@@ -4,6 +4,7 @@
 //! entries stream through the on-resource functions, and on-finish runs. What decides what is booted stays in the cache
 //! until all the rest is durable.
 
+pub(crate) mod delta;
 pub(crate) mod functions;
 mod host;
 mod progress;
@@ -26,10 +27,13 @@ use crate::{
     target::{BlockTarget, Cache, WriteMode},
     zip::{Entry, ZipReader, resource_name},
 };
+use delta::Patch;
+use functions::{Function, Sink};
 pub use host::{Host, HostSink, Outlet};
 use progress::Progress;
 use requirements::Facts;
-use stream::{consume, read_full};
+use resource::Resource;
+use stream::{Check, consume};
 use task::{OnResource, Task};
 use work::Work;
 
@@ -127,13 +131,16 @@ fn run_task<R: Read + Send>(
     work: &mut Work<'_>,
     progress: &mut Progress<'_>,
 ) -> Result<(), Error> {
-    work.run_all(&task.on_init, progress)?;
+    work.run_all("on-init", &task.on_init, zip.offset(), progress)?;
     let mut missing: Vec<&OnResource> = task.on_resource.iter().collect();
     while let Some(entry) = zip.next_entry()? {
         let name = resource_name(&entry.name);
         if let Some(at) = missing.iter().position(|on| on.resource.name == name) {
             let on = missing.remove(at);
-            run_resource(zip, &entry, on, work, progress)?;
+            for function in &on.functions {
+                run_resource(zip, &entry, on, function, work, progress)
+                    .map_err(|error| error.at(format!("on-resource {name}, {}", function.name), zip.offset()))?;
+            }
         } else {
             zip.pass_over(unused_max(config, &name)?)?;
         }
@@ -146,14 +153,14 @@ fn run_task<R: Read + Send>(
         });
     }
     work.cache.begin_late();
-    work.run_all(&task.on_finish, progress)?;
+    work.run_all("on-finish", &task.on_finish, zip.offset(), progress)?;
     work.finish()
 }
 
 /// Most bytes of an entry that the task does not use: its declared length, or a limit when nothing declares it.
 fn unused_max(config: &Section, name: &str) -> Result<u64, Error> {
     match config.find("file-resource", name.as_bytes()) {
-        Some(section) => Ok(resource::Resource::new(section)?.data_len()),
+        Some(section) => Ok(Resource::new(section)?.data_len()),
         None => Ok(caps::UNDECLARED_MAX),
     }
 }
@@ -161,71 +168,70 @@ fn unused_max(config: &Section, name: &str) -> Result<u64, Error> {
 /// Forgets what was not written and runs on-error. Its own failures change nothing any more.
 fn rescue(task: &Task, work: &mut Work<'_>, progress: &mut Progress<'_>, error: &Error) {
     work.discard();
-    let broken_target = matches!(error, Error::Target { .. } | Error::VerifyWrite { .. });
-    if work.run_all(&task.on_error, progress).is_err() || broken_target {
+    let broken_target = matches!(error.cause(), Error::Target { .. } | Error::VerifyWrite { .. });
+    if work.run_all("on-error", &task.on_error, 0, progress).is_err() || broken_target {
         work.discard();
     }
     // the first error is the one to be told
     let _ = work.finish();
 }
 
+/// Runs a function of on-resource.
 fn run_resource<R: Read + Send>(
     zip: &mut ZipReader<R>,
     entry: &Entry,
     on: &OnResource,
+    function: &Function,
     work: &mut Work<'_>,
     progress: &mut Progress<'_>,
 ) -> Result<(), Error> {
     let resource = &on.resource;
-    for function in &on.functions {
-        if function.takes_data() {
-            refuse_other_size(zip, entry, on)?;
-        }
-        let Some(mut sink) = function.sink(resource.full_len(), work)? else {
-            function.run(work, progress)?;
-            continue;
-        };
-        let beside = work.beside;
-        let mut counted = 0;
-        consume(zip, resource, beside, &mut |start, bytes| {
-            for (offset, part) in resource.place(start, bytes.len()) {
-                let end = offset + part.len() as u64;
-                let units = if function.takes_holes() {
-                    end - counted
-                } else {
-                    part.len() as u64
-                };
-                counted = end;
-                sink.write(work, offset, &bytes[part])?;
-                progress.add(units);
-            }
-            Ok(())
-        })?;
-        sink.finish(work, resource.full_len(), resource.final_hole())?;
+    let patch = delta::patch_len(entry, resource).filter(|_| function.takes_data());
+    let patch = patch.map(|len| Patch::open(resource, len, on.delta.as_ref(), function, work));
+    let patch = patch.transpose()?;
+    let Some(mut sink) = function.sink(resource.full_len(), work)? else {
+        return function.run(work, progress);
+    };
+    if let Some(patch) = patch {
+        run_patch(zip, patch, resource, &mut *sink, work, progress)?;
+        return sink.finish(work, resource.full_len(), 0);
     }
-    Ok(())
+    let beside = work.beside;
+    let mut counted = 0;
+    consume(zip, resource, beside, &mut |start, bytes| {
+        for (offset, part) in resource.place(start, bytes.len()) {
+            let end = offset + part.len() as u64;
+            let units = if function.takes_holes() {
+                end - counted
+            } else {
+                part.len() as u64
+            };
+            counted = end;
+            sink.write(work, offset, &bytes[part])?;
+            progress.add(units);
+        }
+        Ok(())
+    })?;
+    sink.finish(work, resource.full_len(), resource.final_hole())
 }
 
-/// An entry that says beforehand that it has another length than the resource is a delta or wrong.
-fn refuse_other_size<R: Read + Send>(zip: &mut ZipReader<R>, entry: &Entry, on: &OnResource) -> Result<(), Error> {
-    let expected = on.resource.data_len();
-    let Some(size) = entry.size.filter(|size| *size != expected) else {
-        return Ok(());
-    };
-    let resource = on.resource.name.clone();
-    let mut magic = [0; 3];
-    let count = read_full(zip, &mut magic)?;
-    Err(if magic[..count] == [0xd6, 0xc3, 0xc4] {
-        Error::DeltaUnsupported {
-            resource,
-            size,
-            expected,
+/// Hands on what a patch makes; checked are the length and the hash of that.
+fn run_patch<R: Read>(
+    zip: &mut ZipReader<R>,
+    mut patch: Patch<'_>,
+    resource: &Resource,
+    sink: &mut dyn Sink,
+    work: &mut Work<'_>,
+    progress: &mut Progress<'_>,
+) -> Result<(), Error> {
+    let (mut check, mut buf) = (Check::new(resource), vec![0; caps::CHUNK]);
+    loop {
+        let count = patch.read(zip, work, &mut buf)?;
+        let offset = check.update(&buf[..count])?;
+        sink.write(work, offset, &buf[..count])?;
+        progress.add(count as u64);
+        if count < buf.len() {
+            return check.finish();
         }
-    } else {
-        Error::LengthMismatch {
-            resource,
-            expected,
-            found: size,
-        }
-    })
+    }
 }

@@ -25,9 +25,18 @@ impl<'t> Work<'t> {
         }
     }
 
-    /// Runs functions that take no data.
-    pub(super) fn run_all(&mut self, functions: &[Function], progress: &mut Progress<'_>) -> Result<(), Error> {
-        functions.iter().try_for_each(|function| function.run(self, progress))
+    /// Runs the functions of an event, which take no data; so much of the archive has been read.
+    pub(super) fn run_all(
+        &mut self,
+        event: &str,
+        functions: &[Function],
+        read: u64,
+        progress: &mut Progress<'_>,
+    ) -> Result<(), Error> {
+        functions.iter().try_for_each(|function| {
+            let done = function.run(self, progress);
+            done.map_err(|error| error.at(format!("{event}, {}", function.name), read))
+        })
     }
 
     /// What may reach outside of the target on behalf of a function.

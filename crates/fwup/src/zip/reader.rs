@@ -71,12 +71,12 @@ impl<R: Read> ZipReader<R> {
             self.ended = true;
             return Ok(None);
         }
-        let header = header::read(&mut self.source)?;
+        let header = header::read(&mut self.source).map_err(|error| error.at("", self.source.offset()))?;
         if self.names.len() >= caps::ENTRIES_MAX {
             return Err(self.source.corrupt(&header.name, "there are too many entries"));
         }
         if !self.names.insert(header.name.clone()) {
-            return Err(Error::DuplicateEntry { name: header.name });
+            return Err(Error::DuplicateEntry { name: header.name }.at("", self.source.offset()));
         }
         let entry = Entry {
             name: header.name.clone(),
