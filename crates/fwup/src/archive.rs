@@ -8,7 +8,7 @@ use crate::{
     apply::{
         self, Applied, ApplyOptions, Event, delta,
         resource::Resource,
-        stream::{self, Flow, two_cores},
+        stream::{self, two_cores},
     },
     caps,
     env::Env,
@@ -258,10 +258,6 @@ impl<R: Read + Send> Archive<R> {
         let declared = self.config.sections("file-resource").map(Resource::new);
         let mut declared: Vec<Resource> = declared.collect::<Result<_, _>>()?;
         let mut resources = Vec::new();
-        let flow = Flow {
-            beside: self.beside,
-            ..Flow::default()
-        };
         while let Some(entry) = self.zip.next_entry()? {
             if entry.name.ends_with('/') {
                 continue;
@@ -274,7 +270,7 @@ impl<R: Read + Send> Archive<R> {
             let delta = delta::patch_len(&entry, &resource).filter(|_| !resource.is_sparse());
             let checked = match delta {
                 Some(len) => delta::check(&mut self.zip, &resource, len),
-                None => stream::consume(&mut self.zip, &resource, flow, &mut |_, _| Ok(())),
+                None => stream::consume(&mut self.zip, &resource, self.beside, &mut |_, _| Ok(())),
             };
             checked.map_err(|error| error.at(entry.name, self.zip.offset()))?;
             resources.push(ResourceInfo {

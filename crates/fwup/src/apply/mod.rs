@@ -33,7 +33,7 @@ pub use host::{Host, HostSink, Outlet};
 use progress::Progress;
 use requirements::Facts;
 use resource::Resource;
-use stream::{Check, Flow, consume};
+use stream::{Check, consume};
 use task::{OnResource, Task};
 use work::Work;
 
@@ -196,13 +196,9 @@ fn run_resource<R: Read + Send>(
         run_patch(zip, patch, resource, &mut *sink, work, progress)?;
         return sink.finish(work, resource.full_len(), 0);
     }
-    let has_holes = resource.full_len() > resource.data_len();
-    let flow = Flow {
-        lead: if has_holes { 0 } else { sink.lead() },
-        beside: work.beside,
-    };
+    let beside = work.beside;
     let mut counted = 0;
-    consume(zip, resource, flow, &mut |start, bytes| {
+    consume(zip, resource, beside, &mut |start, bytes| {
         for (offset, part) in resource.place(start, bytes.len()) {
             let end = offset + part.len() as u64;
             let units = if function.takes_holes() {
