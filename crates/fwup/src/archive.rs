@@ -5,7 +5,11 @@ use std::io::Read;
 use uuid::Uuid;
 
 use crate::{
-    apply::{self, Applied, ApplyOptions, Event, resource::Resource},
+    apply::{
+        self, Applied, ApplyOptions, Event,
+        resource::Resource,
+        stream::{self, Flow, two_cores},
+    },
     caps,
     env::Env,
     error::Error,
@@ -165,6 +169,8 @@ pub struct Archive<R> {
     config: Section,
     metadata: Metadata,
     signature: Signature,
+    /// Large resources are inflated in a thread beside the caller's.
+    pub(crate) beside: bool,
 }
 
 impl<R: Read> Archive<R> {
@@ -191,7 +197,16 @@ impl<R: Read> Archive<R> {
             config,
             metadata,
             signature,
+            beside: two_cores(),
         })
+    }
+
+    /// Does everything in the calling thread. Otherwise, where there are two cores, large resources are read and inflated in
+    /// a thread beside it, which ends before the call does.
+    #[must_use]
+    pub fn in_one_thread(mut self) -> Self {
+        self.beside = false;
+        self
     }
 
     /// What the archive says about itself.
@@ -216,7 +231,9 @@ impl<R: Read> Archive<R> {
     pub fn offset(&self) -> u64 {
         self.zip.offset()
     }
+}
 
+impl<R: Read + Send> Archive<R> {
     /// Reads everything: each resource's length and hash, entry names, duplicates, undeclared entries.
     ///
     /// A delta fails here, because its bytes are not those of the resource.
@@ -227,6 +244,10 @@ impl<R: Read> Archive<R> {
         let declared = self.config.sections("file-resource").map(Resource::new);
         let mut declared: Vec<Resource> = declared.collect::<Result<_, _>>()?;
         let mut resources = Vec::new();
+        let flow = Flow {
+            beside: self.beside,
+            ..Flow::default()
+        };
         while let Some(entry) = self.zip.next_entry()? {
             if entry.name.ends_with('/') {
                 continue;
@@ -235,9 +256,9 @@ impl<R: Read> Archive<R> {
             let Some(at) = declared.iter().position(|resource| resource.name == name) else {
                 return Err(Error::UndeclaredEntry { name: entry.name }.at("", self.zip.offset()));
             };
-            let resource = declared.remove(at);
-            let checked = apply::consume(&mut self.zip, &resource, &mut |_, _| Ok(()));
-            checked.map_err(|error| error.at(entry.name, self.zip.offset()))?;
+            let (resource, begin) = (declared.remove(at), self.zip.offset());
+            let checked = stream::consume(&mut self.zip, &resource, flow, &mut |_, _| Ok(()));
+            checked.map_err(|error| error.at(entry.name, begin))?;
             resources.push(ResourceInfo {
                 name,
                 size: resource.data_len(),
@@ -262,7 +283,8 @@ impl<R: Read> Archive<R> {
     /// Applies the first task whose name starts with `task` and whose requirements hold.
     ///
     /// When it returns, everything is durable. The blocks that decide what is booted (partition table, U-Boot
-    /// environment) are written last, between flushes.
+    /// environment) are written last, between flushes. An error of the target is told only when a read that is under way
+    /// has come back: a reader that may wait for long needs a limit of its own.
     ///
     /// # Errors
     /// The first thing that is wrong; [`Error::target_was_written`] tells whether the target may have changed.
@@ -273,7 +295,15 @@ impl<R: Read> Archive<R> {
         options: &ApplyOptions<'_>,
         observer: &mut dyn FnMut(Event),
     ) -> Result<Applied, Error> {
-        let task = apply::apply(&mut self.zip, &self.config, target, task, options, observer)?;
+        let task = apply::apply(
+            &mut self.zip,
+            &self.config,
+            target,
+            task,
+            options,
+            self.beside,
+            observer,
+        )?;
         Ok(Applied {
             task,
             metadata: self.metadata,

@@ -63,6 +63,17 @@ pub const SLAVES_DEPTH_MAX: usize = 3;
 /// How many devices it looks at on each level.
 pub const SLAVES_MAX: usize = 64;
 /// Bytes read or inflated at a time.
+/// Bytes of a resource that are inflated, hashed and written at a time.
+pub const PIECE: usize = 2 * SEGMENT;
+/// Most pieces that are in memory when one thread inflates and another writes.
+pub const PIECES: usize = 4;
+/// Bytes of the smallest resource for which a second thread is started.
+pub const BESIDE_MIN: u64 = 1 << 20;
+/// Bytes that are deflated at a time, and what the result is cut by.
+pub const DEFLATE_BLOCK: usize = 256 * 1024;
+/// Most threads that deflate.
+pub const DEFLATE_WORKERS_MAX: usize = 8;
+/// Bytes read at a time.
 pub const CHUNK: usize = 64 * 1024;
 
 #[cfg(test)]

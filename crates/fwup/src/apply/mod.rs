@@ -9,6 +9,7 @@ mod host;
 mod progress;
 mod requirements;
 pub(crate) mod resource;
+pub(crate) mod stream;
 mod system;
 mod task;
 #[cfg(test)]
@@ -29,6 +30,7 @@ use functions::Function;
 pub use host::{Host, HostSink, Outlet};
 use progress::Progress;
 use requirements::Facts;
+use stream::{Flow, consume, read_full};
 use task::{OnResource, Task};
 use work::Work;
 
@@ -81,12 +83,13 @@ pub struct Applied {
 }
 
 /// Applies a task; returns the name of the one that was chosen.
-pub(crate) fn apply<R: Read>(
+pub(crate) fn apply<R: Read + Send>(
     zip: &mut ZipReader<R>,
     config: &Section,
     target: &mut dyn BlockTarget,
     wanted: &str,
     options: &ApplyOptions<'_>,
+    beside: bool,
     observer: &mut dyn FnMut(Event),
 ) -> Result<String, Error> {
     let mut progress = Progress::start(options, observer);
@@ -94,7 +97,7 @@ pub(crate) fn apply<R: Read>(
         verify: options.verify_writes,
         minimize: options.minimize_writes,
     };
-    let mut work = Work::new(Cache::new(target, mode)?, options);
+    let mut work = Work::new(Cache::new(target, mode)?, options, beside);
     let chosen = Facts::new(config, &mut work.cache, options.host).select(wanted)?;
     let task = task::check(chosen, config)?;
     task.allow(options, work.cache.size_blocks())?;
@@ -118,7 +121,7 @@ pub(crate) fn check_tasks(config: &Section) -> Result<(), Error> {
         .try_for_each(|section| task::check(section, config).map(|_| ()))
 }
 
-fn run_task<R: Read>(
+fn run_task<R: Read + Send>(
     zip: &mut ZipReader<R>,
     config: &Section,
     task: &Task,
@@ -131,9 +134,10 @@ fn run_task<R: Read>(
         let name = resource_name(&entry.name);
         if let Some(at) = missing.iter().position(|on| on.resource.name == name) {
             let on = missing.remove(at);
+            let begin = zip.offset();
             for function in &on.functions {
-                run_resource(zip, &entry, on, function, work, progress)
-                    .map_err(|error| error.at(format!("on-resource {name}, {}", function.name), zip.offset()))?;
+                let done = run_resource(zip, &entry, on, function, work, progress);
+                done.map_err(|error| error.at_function(&format!("on-resource {name}"), function.name, begin))?;
             }
         } else {
             zip.pass_over(unused_max(config, &name)?)?;
@@ -171,7 +175,7 @@ fn rescue(task: &Task, work: &mut Work<'_>, progress: &mut Progress<'_>, error: 
 }
 
 /// Runs a function of on-resource.
-fn run_resource<R: Read>(
+fn run_resource<R: Read + Send>(
     zip: &mut ZipReader<R>,
     entry: &Entry,
     on: &OnResource,
@@ -186,8 +190,13 @@ fn run_resource<R: Read>(
     let Some(mut sink) = function.sink(resource.full_len(), work)? else {
         return function.run(work, progress);
     };
+    let has_holes = resource.full_len() > resource.data_len();
+    let flow = Flow {
+        lead: if has_holes { 0 } else { sink.lead() },
+        beside: work.beside,
+    };
     let mut counted = 0;
-    consume(zip, resource, &mut |start, bytes| {
+    consume(zip, resource, flow, &mut |start, bytes| {
         for (offset, part) in resource.place(start, bytes.len()) {
             let end = offset + part.len() as u64;
             let units = if function.takes_holes() {
@@ -205,7 +214,7 @@ fn run_resource<R: Read>(
 }
 
 /// An entry that says beforehand that it has another length than the resource is a delta or wrong.
-fn refuse_other_size<R: Read>(zip: &mut ZipReader<R>, entry: &Entry, on: &OnResource) -> Result<(), Error> {
+fn refuse_other_size<R: Read + Send>(zip: &mut ZipReader<R>, entry: &Entry, on: &OnResource) -> Result<(), Error> {
     let expected = on.resource.data_len();
     let Some(size) = entry.size.filter(|size| *size != expected) else {
         return Ok(());
@@ -226,57 +235,4 @@ fn refuse_other_size<R: Read>(zip: &mut ZipReader<R>, entry: &Entry, on: &OnReso
             found: size,
         }
     })
-}
-
-/// Takes bytes that belong at an offset of a resource's data.
-pub(crate) type Take<'a> = dyn FnMut(u64, &[u8]) -> Result<(), Error> + 'a;
-
-/// Hands a resource's bytes on, in pieces that begin at multiples of the block size, and checks length and hash.
-pub(crate) fn consume<R: Read>(
-    zip: &mut ZipReader<R>,
-    resource: &resource::Resource,
-    take: &mut Take<'_>,
-) -> Result<(), Error> {
-    let expected = resource.data_len();
-    let mut hash = blake2b_simd::Params::new().hash_length(32).to_state();
-    let (mut buf, mut done) = (vec![0; caps::CHUNK], 0);
-    let wrong_length = |found| Error::LengthMismatch {
-        resource: resource.name.clone(),
-        expected,
-        found,
-    };
-    loop {
-        let count = read_full(zip, &mut buf)?;
-        let bytes = &buf[..count];
-        if done + count as u64 > expected {
-            return Err(wrong_length(done + count as u64));
-        }
-        hash.update(bytes);
-        take(done, bytes)?;
-        done += count as u64;
-        if count < buf.len() {
-            break;
-        }
-    }
-    if done != expected {
-        return Err(wrong_length(done));
-    }
-    if hash.finalize().as_bytes() != resource.hash()? {
-        return Err(Error::HashMismatch {
-            resource: resource.name.clone(),
-        });
-    }
-    Ok(())
-}
-
-/// Fills a buffer; fewer bytes only at the entry's end.
-fn read_full<R: Read>(zip: &mut ZipReader<R>, buf: &mut [u8]) -> Result<usize, Error> {
-    let mut done = 0;
-    while done < buf.len() {
-        match zip.read(&mut buf[done..])? {
-            0 => break,
-            count => done += count,
-        }
-    }
-    Ok(done)
 }

@@ -10,15 +10,18 @@ pub(super) struct Work<'t> {
     /// What `reboot_param` said last.
     pub(super) reboot_param: Option<Bytes>,
     pub(super) options: &'t ApplyOptions<'t>,
+    /// Resources may be inflated in a thread beside this one.
+    pub(super) beside: bool,
 }
 
 impl<'t> Work<'t> {
-    pub(super) fn new(cache: Cache<'t>, options: &'t ApplyOptions<'t>) -> Self {
+    pub(super) fn new(cache: Cache<'t>, options: &'t ApplyOptions<'t>, beside: bool) -> Self {
         Self {
             cache,
             volumes: Volumes::default(),
             reboot_param: None,
             options,
+            beside,
         }
     }
 
@@ -32,7 +35,7 @@ impl<'t> Work<'t> {
     ) -> Result<(), Error> {
         functions.iter().try_for_each(|function| {
             let done = function.run(self, progress);
-            done.map_err(|error| error.at(format!("{event}, {}", function.name), read))
+            done.map_err(|error| error.at_function(event, function.name, read))
         })
     }
 

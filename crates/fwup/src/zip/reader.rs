@@ -335,6 +335,22 @@ mod tests {
     }
 
     #[test]
+    fn an_entry_whose_size_comes_at_its_end_is_read() {
+        let mut bytes = Vec::new();
+        let mut writer = ZipWriter::new(&mut bytes, 6);
+        let entry = NewEntry {
+            name: "data/a",
+            size: None,
+            mtime: None,
+            stored: false,
+        };
+        let mut rest = &vec![5; 70_000][..];
+        writer.add(&entry, &mut |buf| Ok(rest.read(buf).unwrap())).unwrap();
+        writer.finish().unwrap();
+        assert_eq!(read_all(&bytes).unwrap(), [("data/a".into(), 70_000)]);
+    }
+
+    #[test]
     fn every_cut_is_an_error_or_leaves_whole_entries() {
         let bytes = archive(false);
         for cut in 0..bytes.len() {

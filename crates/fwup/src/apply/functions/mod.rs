@@ -24,6 +24,11 @@ pub(crate) use env::{env_place, read_env};
 
 /// Takes a resource's bytes in order.
 pub(super) trait Sink {
+    /// How many bytes it takes until a segment of the target begins; 0 when it does not matter.
+    fn lead(&self) -> usize {
+        0
+    }
+
     /// Takes bytes that belong at an offset of the resource, behind those taken before.
     fn write(&mut self, work: &mut Work<'_>, offset: u64, bytes: &[u8]) -> Result<(), Error>;
 
@@ -149,6 +154,7 @@ impl Function {
         match &self.kind {
             Kind::Host(host) => host.refused(options),
             Kind::Table(table) => table.refused(disk),
+            Kind::Raw(raw) => raw.refused(),
             _ => None,
         }
     }
