@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use crate::{
     apply::{
-        self, Applied, ApplyOptions, Event,
+        self, Applied, ApplyOptions, Event, delta,
         resource::Resource,
         stream::{self, Flow, two_cores},
     },
@@ -43,8 +43,10 @@ pub enum Signature {
 pub struct ResourceInfo {
     /// Name, as `file-resource` states it.
     pub name: String,
-    /// Bytes in the archive, holes not counted.
+    /// Bytes of the resource, holes not counted.
     pub size: u64,
+    /// Bytes of the patch, when the archive holds that instead of the resource.
+    pub delta: Option<u64>,
 }
 
 /// What a verified archive holds.
@@ -58,6 +60,13 @@ pub struct Verified {
     pub resources: Vec<ResourceInfo>,
     /// The tasks in the order of `meta.conf`.
     pub tasks: Vec<String>,
+}
+
+impl Verified {
+    /// Whether the archive is a delta: it can only be applied where the right old firmware is.
+    pub fn is_delta(&self) -> bool {
+        self.resources.iter().any(|resource| resource.delta.is_some())
+    }
 }
 
 /// The beginning of an archive: what comes before the resources.
@@ -236,7 +245,7 @@ impl<R: Read> Archive<R> {
 impl<R: Read + Send> Archive<R> {
     /// Reads everything: each resource's length and hash, entry names, duplicates, undeclared entries.
     ///
-    /// A delta fails here, because its bytes are not those of the resource.
+    /// Of a delta only the header can be checked: whether its patches give the resources is seen where the old ones are.
     ///
     /// # Errors
     /// The first thing that is wrong.
@@ -256,12 +265,23 @@ impl<R: Read + Send> Archive<R> {
             let Some(at) = declared.iter().position(|resource| resource.name == name) else {
                 return Err(Error::UndeclaredEntry { name: entry.name }.at("", self.zip.offset()));
             };
+<<<<<<< HEAD
             let (resource, begin) = (declared.remove(at), self.zip.offset());
             let checked = stream::consume(&mut self.zip, &resource, flow, &mut |_, _| Ok(()));
             checked.map_err(|error| error.at(entry.name, begin))?;
+=======
+            let resource = declared.remove(at);
+            let delta = delta::patch_len(&entry, &resource).filter(|_| !resource.is_sparse());
+            let checked = match delta {
+                Some(len) => delta::check(&mut self.zip, &resource, len),
+                None => stream::consume(&mut self.zip, &resource, flow, &mut |_, _| Ok(())),
+            };
+            checked.map_err(|error| error.at(entry.name, self.zip.offset()))?;
+>>>>>>> main
             resources.push(ResourceInfo {
                 name,
                 size: resource.data_len(),
+                delta,
             });
         }
         if let Some(resource) = declared.into_iter().next() {

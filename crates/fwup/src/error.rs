@@ -95,17 +95,33 @@ pub enum Error {
         /// Bytes found; when longer, where reading stopped.
         found: u64,
     },
-    /// An entry is a binary delta, which is not applied yet.
-    #[error(
-        "resource '{resource}' is a delta ({size} bytes instead of {expected}); deltas are not supported, send the full firmware"
-    )]
+    /// An entry is a delta that cannot be applied here, or uses something that this crate does not read.
+    #[error("resource '{resource}' is a delta: {reason}")]
     DeltaUnsupported {
         /// Name of the resource.
         resource: String,
-        /// Bytes of the entry.
-        size: u64,
-        /// Bytes of the resource.
-        expected: u64,
+        /// Why not.
+        reason: String,
+    },
+    /// A delta was made for other bytes than the target holds, or it is damaged. The full firmware will do.
+    #[error("the delta of resource '{resource}' cannot be applied: {reason} (byte {offset} of the resource)")]
+    DeltaMismatch {
+        /// Name of the resource.
+        resource: String,
+        /// Bytes of the resource that were made before.
+        offset: u64,
+        /// What does not fit.
+        reason: String,
+    },
+    /// A delta contradicts itself or asks for too much.
+    #[error("the delta of resource '{resource}' cannot be applied: {reason} (byte {offset} of the resource)")]
+    DeltaCorrupt {
+        /// Name of the resource.
+        resource: String,
+        /// Bytes of the resource that were made before.
+        offset: u64,
+        /// What is wrong.
+        reason: String,
     },
     /// An entry's name is not acceptable.
     #[error("the archive has an entry named '{name}': {reason}")]
@@ -271,8 +287,10 @@ pub enum ErrorKind {
     Truncated,
     /// The archive contradicts itself: fetching it again may help.
     Corrupt,
-    /// Something in the archive is not supported, deltas included.
+    /// Something in the archive is not supported, or is a delta that the task has no source for.
     Unsupported,
+    /// A delta does not fit what the target holds: the full firmware is needed.
+    DeltaMismatch,
     /// No signature where one is needed.
     Unsigned,
     /// A signature that no accepted key made, or that is none.
@@ -317,7 +335,8 @@ impl Error {
         match self {
             Self::NotAnArchive => ErrorKind::NotAnArchive,
             Self::Truncated { .. } => ErrorKind::Truncated,
-            Self::Corrupt { .. } => ErrorKind::Corrupt,
+            Self::Corrupt { .. } | Self::DeltaCorrupt { .. } => ErrorKind::Corrupt,
+            Self::DeltaMismatch { .. } => ErrorKind::DeltaMismatch,
             Self::Unsupported { .. } | Self::DeltaUnsupported { .. } => ErrorKind::Unsupported,
             Self::NoMetadata { .. } | Self::BadMetadata { .. } => ErrorKind::BadMetadata,
             Self::Unsigned => ErrorKind::Unsigned,

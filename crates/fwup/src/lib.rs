@@ -42,6 +42,7 @@ mod round_trips;
 mod sign;
 mod target;
 pub mod uboot_env;
+mod vcdiff;
 mod version;
 mod zip;
 
@@ -55,9 +56,6 @@ pub use metadata::{Metadata, parse_date};
 pub use sign::{SignOptions, sign, sign_with};
 pub use target::{BlockTarget, FileTarget, MemoryTarget};
 
-/// The level of the format that is read and made: what `require-fwup-version` is compared with.
+/// The level of the format that is read, applied and made, deltas of all kinds included: what `require-fwup-version` is
+/// compared with, and what an agent reports to a server, which decides by it what it may send (format §10).
 pub const FWUP_VERSION: &str = "1.16.0";
-
-/// The level that a device agent may report to a server as long as deltas are refused. Servers send deltas of raw
-/// partitions from 1.6.0 on and deltas of FAT files from 1.10.0 on (format §10), so it stays below both.
-pub const REPORTED_VERSION: &str = "1.5.0";

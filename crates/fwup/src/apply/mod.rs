@@ -4,6 +4,7 @@
 //! entries stream through the on-resource functions, and on-finish runs. What decides what is booted stays in the cache
 //! until all the rest is durable.
 
+pub(crate) mod delta;
 pub(crate) mod functions;
 mod host;
 mod progress;
@@ -26,11 +27,13 @@ use crate::{
     target::{BlockTarget, Cache, WriteMode},
     zip::{Entry, ZipReader, resource_name},
 };
-use functions::Function;
+use delta::Patch;
+use functions::{Function, Sink};
 pub use host::{Host, HostSink, Outlet};
 use progress::Progress;
 use requirements::Facts;
-use stream::{Flow, consume, read_full};
+use resource::Resource;
+use stream::{Check, Flow, consume};
 use task::{OnResource, Task};
 use work::Work;
 
@@ -158,7 +161,7 @@ fn run_task<R: Read + Send>(
 /// Most bytes of an entry that the task does not use: its declared length, or a limit when nothing declares it.
 fn unused_max(config: &Section, name: &str) -> Result<u64, Error> {
     match config.find("file-resource", name.as_bytes()) {
-        Some(section) => Ok(resource::Resource::new(section)?.data_len()),
+        Some(section) => Ok(Resource::new(section)?.data_len()),
         None => Ok(caps::UNDECLARED_MAX),
     }
 }
@@ -184,12 +187,25 @@ fn run_resource<R: Read + Send>(
     progress: &mut Progress<'_>,
 ) -> Result<(), Error> {
     let resource = &on.resource;
+<<<<<<< HEAD
     if function.takes_data() {
         refuse_other_size(zip, entry, on)?;
     }
     let Some(mut sink) = function.sink(resource.full_len(), work)? else {
         return function.run(work, progress);
     };
+=======
+    let patch = delta::patch_len(entry, resource).filter(|_| function.takes_data());
+    let patch = patch.map(|len| Patch::open(resource, len, on.delta.as_ref(), function, work));
+    let patch = patch.transpose()?;
+    let Some(mut sink) = function.sink(resource.full_len(), work)? else {
+        return function.run(work, progress);
+    };
+    if let Some(patch) = patch {
+        run_patch(zip, patch, resource, &mut *sink, work, progress)?;
+        return sink.finish(work, resource.full_len(), 0);
+    }
+>>>>>>> main
     let has_holes = resource.full_len() > resource.data_len();
     let flow = Flow {
         lead: if has_holes { 0 } else { sink.lead() },
@@ -213,26 +229,23 @@ fn run_resource<R: Read + Send>(
     sink.finish(work, resource.full_len(), resource.final_hole())
 }
 
-/// An entry that says beforehand that it has another length than the resource is a delta or wrong.
-fn refuse_other_size<R: Read + Send>(zip: &mut ZipReader<R>, entry: &Entry, on: &OnResource) -> Result<(), Error> {
-    let expected = on.resource.data_len();
-    let Some(size) = entry.size.filter(|size| *size != expected) else {
-        return Ok(());
-    };
-    let resource = on.resource.name.clone();
-    let mut magic = [0; 3];
-    let count = read_full(zip, &mut magic)?;
-    Err(if magic[..count] == [0xd6, 0xc3, 0xc4] {
-        Error::DeltaUnsupported {
-            resource,
-            size,
-            expected,
+/// Hands on what a patch makes; checked are the length and the hash of that.
+fn run_patch<R: Read>(
+    zip: &mut ZipReader<R>,
+    mut patch: Patch<'_>,
+    resource: &Resource,
+    sink: &mut dyn Sink,
+    work: &mut Work<'_>,
+    progress: &mut Progress<'_>,
+) -> Result<(), Error> {
+    let (mut check, mut buf) = (Check::new(resource), vec![0; caps::CHUNK]);
+    loop {
+        let count = patch.read(zip, work, &mut buf)?;
+        let offset = check.update(&buf[..count])?;
+        sink.write(work, offset, &buf[..count])?;
+        progress.add(count as u64);
+        if count < buf.len() {
+            return check.finish();
         }
-    } else {
-        Error::LengthMismatch {
-            resource,
-            expected,
-            found: size,
-        }
-    })
+    }
 }

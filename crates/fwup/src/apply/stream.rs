@@ -226,7 +226,7 @@ mod tests {
         let mut archive = Archive::open(bytes, &[], &Env::new()).unwrap();
         archive.beside = beside;
         let result = archive.apply(&mut log, "t", &ApplyOptions::default(), &mut |_| ());
-        (result.map_err(|error: Error| error.to_string()), log)
+        (result.map_err(|error: Error| error.cause().to_string()), log)
     }
 
     #[test]

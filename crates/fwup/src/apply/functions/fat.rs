@@ -1,6 +1,6 @@
 //! Functions on files in FAT volumes (format §8).
 
-use super::{Arguments, Kind, Sink, failed};
+use super::{Arguments, Destination, Kind, Sink, failed};
 use crate::{
     apply::work::Work,
     error::Error,
@@ -105,6 +105,13 @@ impl Fat {
         match self {
             Self::Write(_) => full,
             _ => BLOCK as u64,
+        }
+    }
+
+    pub(super) fn destination(&self) -> Destination<'_> {
+        match self {
+            Self::Write((block, path)) => Destination::File(*block, path),
+            _ => Destination::Elsewhere,
         }
     }
 

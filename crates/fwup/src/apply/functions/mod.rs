@@ -36,6 +36,17 @@ pub(super) trait Sink {
     fn finish(self: Box<Self>, work: &mut Work<'_>, len: u64, hole: u64) -> Result<(), Error>;
 }
 
+/// Where a function puts a resource's data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Destination<'f> {
+    /// Blocks of the target from this byte on.
+    Blocks(u64),
+    /// A file: the volume's first block, and the path.
+    File(u64, &'f [u8]),
+    /// Nowhere, or outside of the target.
+    Elsewhere,
+}
+
 /// Where a function stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
@@ -156,6 +167,15 @@ impl Function {
             Kind::Table(table) => table.refused(disk),
             Kind::Raw(raw) => raw.refused(),
             _ => None,
+        }
+    }
+
+    /// Where the function puts the resource's data.
+    pub(crate) fn destination(&self) -> Destination<'_> {
+        match &self.kind {
+            Kind::Raw(raw) => raw.destination(),
+            Kind::Fat(fat) => fat.destination(),
+            _ => Destination::Elsewhere,
         }
     }
 

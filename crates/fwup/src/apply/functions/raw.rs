@@ -1,6 +1,6 @@
 //! Functions on plain blocks: `raw_write`, `raw_memset`, `trim`.
 
-use super::{Arguments, Function, Kind, Sink};
+use super::{Arguments, Destination, Function, Kind, Sink};
 use crate::{
     apply::{progress::Progress, work::Work},
     caps,
@@ -56,6 +56,13 @@ impl Raw {
             Self::Write { .. } | Self::WriteLater => data,
             Self::Memset { count, .. } => count * BLOCK64,
             Self::Trim { count, .. } => count / 256,
+        }
+    }
+
+    pub(super) fn destination(&self) -> Destination<'_> {
+        match self {
+            Self::Write { block, .. } => Destination::Blocks(block * BLOCK64),
+            _ => Destination::Elsewhere,
         }
     }
 
