@@ -265,19 +265,13 @@ impl<R: Read + Send> Archive<R> {
             let Some(at) = declared.iter().position(|resource| resource.name == name) else {
                 return Err(Error::UndeclaredEntry { name: entry.name }.at("", self.zip.offset()));
             };
-<<<<<<< HEAD
             let (resource, begin) = (declared.remove(at), self.zip.offset());
-            let checked = stream::consume(&mut self.zip, &resource, flow, &mut |_, _| Ok(()));
-            checked.map_err(|error| error.at(entry.name, begin))?;
-=======
-            let resource = declared.remove(at);
             let delta = delta::patch_len(&entry, &resource).filter(|_| !resource.is_sparse());
             let checked = match delta {
                 Some(len) => delta::check(&mut self.zip, &resource, len),
                 None => stream::consume(&mut self.zip, &resource, flow, &mut |_, _| Ok(())),
             };
-            checked.map_err(|error| error.at(entry.name, self.zip.offset()))?;
->>>>>>> main
+            checked.map_err(|error| error.at(entry.name, begin))?;
             resources.push(ResourceInfo {
                 name,
                 size: resource.data_len(),

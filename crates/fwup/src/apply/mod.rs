@@ -187,14 +187,6 @@ fn run_resource<R: Read + Send>(
     progress: &mut Progress<'_>,
 ) -> Result<(), Error> {
     let resource = &on.resource;
-<<<<<<< HEAD
-    if function.takes_data() {
-        refuse_other_size(zip, entry, on)?;
-    }
-    let Some(mut sink) = function.sink(resource.full_len(), work)? else {
-        return function.run(work, progress);
-    };
-=======
     let patch = delta::patch_len(entry, resource).filter(|_| function.takes_data());
     let patch = patch.map(|len| Patch::open(resource, len, on.delta.as_ref(), function, work));
     let patch = patch.transpose()?;
@@ -205,7 +197,6 @@ fn run_resource<R: Read + Send>(
         run_patch(zip, patch, resource, &mut *sink, work, progress)?;
         return sink.finish(work, resource.full_len(), 0);
     }
->>>>>>> main
     let has_holes = resource.full_len() > resource.data_len();
     let flow = Flow {
         lead: if has_holes { 0 } else { sink.lead() },
