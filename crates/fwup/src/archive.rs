@@ -266,13 +266,13 @@ impl<R: Read + Send> Archive<R> {
             let Some(at) = declared.iter().position(|resource| resource.name == name) else {
                 return Err(Error::UndeclaredEntry { name: entry.name }.at("", self.zip.offset()));
             };
-            let resource = declared.remove(at);
+            let (resource, begin) = (declared.remove(at), self.zip.offset());
             let delta = delta::patch_len(&entry, &resource).filter(|_| !resource.is_sparse());
             let checked = match delta {
                 Some(len) => delta::check(&mut self.zip, &resource, len),
                 None => stream::consume(&mut self.zip, &resource, self.beside, &mut |_, _| Ok(())),
             };
-            checked.map_err(|error| error.at(entry.name, self.zip.offset()))?;
+            checked.map_err(|error| error.at(entry.name, begin))?;
             resources.push(ResourceInfo {
                 name,
                 size: resource.data_len(),

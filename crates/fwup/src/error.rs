@@ -258,13 +258,12 @@ pub enum Error {
     /// Writing the archive failed.
     #[error("writing the archive failed: {0}")]
     Output(io::Error),
-    /// An error and where it happened: in which event and function of the task or in which entry, and how far the archive
-    /// had been read.
+    /// An error and where it happened: in which event and function of the task or in which entry, and at which byte.
     #[error("{}", at(place, *offset, cause))]
     At {
         /// For example `on-resource rootfs.img, raw_write`, or `data/rootfs.img`; empty when the cause says it.
         place: String,
-        /// Byte offset in the archive.
+        /// Byte offset in the archive: where the entry's data begins, or how far it had been read.
         offset: u64,
         /// The error itself.
         cause: Box<Error>,
@@ -403,6 +402,14 @@ impl Error {
             place,
             offset,
             cause: Box::new(self),
+        }
+    }
+
+    /// Says in which function of which event the error happened.
+    pub(crate) fn at_function(self, event: &str, function: &str, offset: u64) -> Self {
+        match self {
+            Self::FunctionFailed { .. } | Self::HostFunctionFailed { .. } => self.at(event, offset),
+            _ => self.at(format!("{event}, {function}"), offset),
         }
     }
 

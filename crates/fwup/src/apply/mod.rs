@@ -137,9 +137,10 @@ fn run_task<R: Read + Send>(
         let name = resource_name(&entry.name);
         if let Some(at) = missing.iter().position(|on| on.resource.name == name) {
             let on = missing.remove(at);
+            let begin = zip.offset();
             for function in &on.functions {
-                run_resource(zip, &entry, on, function, work, progress)
-                    .map_err(|error| error.at(format!("on-resource {name}, {}", function.name), zip.offset()))?;
+                let done = run_resource(zip, &entry, on, function, work, progress);
+                done.map_err(|error| error.at_function(&format!("on-resource {name}"), function.name, begin))?;
             }
         } else {
             zip.pass_over(unused_max(config, &name)?)?;
