@@ -96,13 +96,19 @@ pub(super) struct DeltaSource {
 impl DeltaSource {
     /// Reads the keys of an on-resource; None when they name nothing.
     pub(super) fn new(on: &Section) -> Result<Option<Self>, BadKey> {
-        let Some(place) = DeltaPlace::new(on)? else { return Ok(None) };
+        let Some(place) = DeltaPlace::new(on)? else {
+            return Ok(None);
+        };
         let options = match &place {
             DeltaPlace::Raw { options, .. } => options.as_slice(),
             DeltaPlace::Fat { .. } => &[],
         };
         let later = options.windows(2).any(|pair| pair == b"${");
-        let cipher = if later { Ok(None) } else { Cipher::parse(&[options.to_vec()]) };
+        let cipher = if later {
+            Ok(None)
+        } else {
+            Cipher::parse(&[options.to_vec()])
+        };
         Ok(Some(Self {
             cipher: cipher.map_err(|reason| ("delta-source-raw-options", reason))?,
             place,

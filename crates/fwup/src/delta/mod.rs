@@ -174,7 +174,9 @@ fn compare<R>(old: &OldArchive<'_, R>, config: &Section, metadata: &Metadata) ->
         if before != after {
             let shown = |value: &Option<String>| value.clone().unwrap_or_default();
             let (before, after) = (shown(before), shown(after));
-            return Err(no_delta(format!("the {what} of the old firmware is '{before}', that of the new one '{after}'")));
+            return Err(no_delta(format!(
+                "the {what} of the old firmware is '{before}', that of the new one '{after}'"
+            )));
         }
     }
     let hashes = |config: &Section| -> BTreeMap<Vec<u8>, Vec<u8>> {
@@ -346,7 +348,8 @@ impl<N: Read + Seek, W: Write> Maker<'_, N, W> {
                     offset: begin,
                 };
                 let new = new_entry(written.size, stored);
-                self.writer.add_packed(&new, written, &mut at.take(written.compressed))?;
+                self.writer
+                    .add_packed(&new, written, &mut at.take(written.compressed))?;
                 written.compressed
             }
         };
@@ -392,7 +395,11 @@ impl<N: Read + Seek, W: Write> Maker<'_, N, W> {
     }
 
     fn finish(self, metadata: Metadata, full: u64) -> Result<DeltaReport, Error> {
-        if !self.resources.iter().any(|resource| matches!(resource.choice, DeltaChoice::Patch { .. })) {
+        if !self
+            .resources
+            .iter()
+            .any(|resource| matches!(resource.choice, DeltaChoice::Patch { .. }))
+        {
             let reason = |resource: &DeltaResource| match &resource.choice {
                 DeltaChoice::Whole { reason } => Some(format!("{}: {reason}", resource.name)),
                 _ => None,
@@ -402,7 +409,9 @@ impl<N: Read + Seek, W: Write> Maker<'_, N, W> {
         }
         let packed = self.writer.finish()?;
         if packed >= full {
-            return Err(no_delta(format!("it would have {packed} bytes, the new firmware has {full}")));
+            return Err(no_delta(format!(
+                "it would have {packed} bytes, the new firmware has {full}"
+            )));
         }
         let required = metadata.require_fwup_version.as_deref().and_then(version::parse);
         let [major, minor, patch] = self.version.max(required.unwrap_or_default());

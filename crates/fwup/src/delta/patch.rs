@@ -87,7 +87,8 @@ impl<'a> Old<'a> {
         self.begin += gone;
         while !self.ended && self.view.len() < caps::DELTA_VIEW {
             let have = self.view.len();
-            self.view.resize(have + caps::DELTA_WINDOW.min(caps::DELTA_VIEW - have), 0);
+            self.view
+                .resize(have + caps::DELTA_WINDOW.min(caps::DELTA_VIEW - have), 0);
             let count = (self.next)(&mut self.view[have..])?;
             self.ended = have + count < self.view.len();
             self.view.truncate(have + count);
@@ -118,7 +119,9 @@ impl<'a> PatchMaker<'a> {
         Self {
             old,
             new,
-            encoders: (0..cores.min(caps::DELTA_THREADS_MAX)).map(|_| Encoder::default()).collect(),
+            encoders: (0..cores.min(caps::DELTA_THREADS_MAX))
+                .map(|_| Encoder::default())
+                .collect(),
             ahead: Vec::new(),
             position: 0,
             ended: false,
@@ -170,7 +173,9 @@ impl<'a> PatchMaker<'a> {
         let (made, ahead) = beside(jobs, || read_windows(new, count, ended))?;
         self.ahead = ahead?;
         self.position = position;
-        made.into_iter().for_each(|made| self.made.extend(made));
+        for made in made {
+            self.made.extend(made);
+        }
         Ok(())
     }
 }

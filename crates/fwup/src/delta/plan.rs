@@ -5,12 +5,7 @@
 //! has written the same resource to that source.
 
 use crate::{
-    apply::{
-        delta::DeltaPlace,
-        functions::Destination,
-        resource::Resource,
-        task::calls,
-    },
+    apply::{delta::DeltaPlace, functions::Destination, resource::Resource, task::calls},
     metaconf::{Bytes, Section, parse_u64, text},
     target::BLOCK,
 };
@@ -44,7 +39,9 @@ pub(super) fn plan(name: &[u8], old: &Section, new: &Section, tasks: &str) -> Pl
 fn needs(name: &[u8], old: &Section, new: &Section, tasks: &str) -> Result<Option<[u64; 3]>, String> {
     let resource = declared(new, name).ok_or("it is not declared")?;
     let mut version = None;
-    let upgrades = new.sections("task").filter(|task| task.title.starts_with(tasks.as_bytes()));
+    let upgrades = new
+        .sections("task")
+        .filter(|task| task.title.starts_with(tasks.as_bytes()));
     for (task, on) in upgrades.filter_map(|task| Some((task, task.find("on-resource", name)?))) {
         let reason = |reason: String| format!("{}: {reason}", text(&task.title));
         let needed = source(on, &resource, name, old).map_err(reason)?;
@@ -57,7 +54,9 @@ fn needs(name: &[u8], old: &Section, new: &Section, tasks: &str) -> Result<Optio
 }
 
 fn declared(config: &Section, name: &[u8]) -> Option<Resource> {
-    config.find("file-resource", name).and_then(|section| Resource::new(section).ok())
+    config
+        .find("file-resource", name)
+        .and_then(|section| Resource::new(section).ok())
 }
 
 /// Whether the source of an on-resource will hold the old resource; returns the version that can use it.
@@ -161,7 +160,10 @@ mod tests {
 
     #[test]
     fn what_no_device_would_use_is_unused() {
-        assert_eq!(planned(OLD, "task complete { on-resource r { funlist={2,raw_write,9} } }"), Plan::Unused);
+        assert_eq!(
+            planned(OLD, "task complete { on-resource r { funlist={2,raw_write,9} } }"),
+            Plan::Unused
+        );
         assert_eq!(planned(OLD, "task upgrade { on-init { } }"), Plan::Unused);
     }
 
@@ -173,16 +175,36 @@ mod tests {
         };
         let cases = [
             // one of two tasks has no source
-            (OLD, upgrade(RAW_ON) + " task upgrade.b { on-resource r { funlist={2,raw_write,9} } }", "names no source"),
+            (
+                OLD,
+                upgrade(RAW_ON) + " task upgrade.b { on-resource r { funlist={2,raw_write,9} } }",
+                "names no source",
+            ),
             (OLD, upgrade("delta-source-raw-offset=x"), "no number"),
-            (OLD, upgrade("delta-source-raw-offset=100 delta-source-raw-count=0"), "names no source"),
+            (
+                OLD,
+                upgrade("delta-source-raw-offset=100 delta-source-raw-count=0"),
+                "names no source",
+            ),
             (OLD, upgrade("delta-source-fat-offset=63"), "names no source"),
-            ("funlist={2,raw_write,101}", upgrade(RAW_ON), "does not write it plainly to block 100"),
+            (
+                "funlist={2,raw_write,101}",
+                upgrade(RAW_ON),
+                "does not write it plainly to block 100",
+            ),
             ("funlist={3,raw_write,100,\"cipher=x\"}", upgrade(RAW_ON), "plainly"),
-            (OLD, upgrade(&(RAW_ON.to_owned() + " delta-source-raw-options=\"cipher=x\"")), "encrypted"),
+            (
+                OLD,
+                upgrade(&(RAW_ON.to_owned() + " delta-source-raw-options=\"cipher=x\"")),
+                "encrypted",
+            ),
             (OLD, upgrade(&RAW_ON.replace("200", "148")), "overwrite the blocks"),
             (OLD, upgrade(&RAW_ON.replace("count=50", "count=1")), "smaller"),
-            (OLD, upgrade("delta-source-fat-offset=63 delta-source-fat-path=a funlist={3,fat_write,63,b}"), "to a file"),
+            (
+                OLD,
+                upgrade("delta-source-fat-offset=63 delta-source-fat-path=a funlist={3,fat_write,63,b}"),
+                "to a file",
+            ),
             (
                 "funlist={3,fat_write,63,x}",
                 upgrade("delta-source-fat-offset=63 delta-source-fat-path=A funlist={3,fat_write,63,a}"),

@@ -168,7 +168,8 @@ fn long_matches(source: &[u8], index: &Index, expected: isize, window: &[u8]) ->
     let mut found: Vec<Match> = Vec::new();
     let (mut at, mut free) = (0, 0);
     let mut shift = expected;
-    let reach = expected.saturating_sub_unsigned(caps::DELTA_REACH)..expected.saturating_add_unsigned(caps::DELTA_REACH);
+    let reach =
+        expected.saturating_sub_unsigned(caps::DELTA_REACH)..expected.saturating_add_unsigned(caps::DELTA_REACH);
     while at + BLOCK <= window.len() {
         let mut hash = Rolling::new(&window[at..at + BLOCK]);
         let best = loop {
