@@ -275,7 +275,10 @@ fn archives_that_have_no_delta_are_refused_with_the_reason() {
         "{reason_of_another}"
     );
     let (delta, _) = made(&old, &new, &DeltaOptions::default()).unwrap();
-    for (old, new) in [(&old, &delta), (&delta, &new)] {
+    let mut three = two();
+    three.version = "3";
+    three.root[7] ^= 1;
+    for (old, new) in [(&old, &delta), (&delta, &three.archive(None))] {
         let error = made(old, new, &DeltaOptions::default()).unwrap_err();
         assert_eq!(
             error.to_string(),

@@ -170,8 +170,8 @@ pub fn every_cut(start: &[u8], windows: &[Vec<Write>], atomic: &[usize], see: &m
         }
         for order in orders(writes) {
             let mut disk = durable.clone();
-            for at in order {
-                writes[at].apply(&mut disk);
+            for at in &order {
+                writes[*at].apply(&mut disk);
             }
             see(&disk, &Cut::Landed { window, order });
             count.lost += 1;
