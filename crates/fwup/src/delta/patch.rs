@@ -206,3 +206,65 @@ fn read_windows(new: &mut Next<'_>, count: usize, ended: &mut bool) -> Result<Ve
     }
     Ok(windows)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vcdiff::{Decoder, Source};
+
+    struct Whole<'a>(&'a [u8]);
+
+    impl Source for Whole<'_> {
+        fn len(&self) -> u64 {
+            self.0.len() as u64
+        }
+
+        fn read_at(&mut self, offset: u64, buf: &mut [u8]) -> Result<(), Error> {
+            let begin = offset as usize;
+            buf.copy_from_slice(&self.0[begin..begin + buf.len()]);
+            Ok(())
+        }
+    }
+
+    /// Bytes in which no two places are alike.
+    fn noise(len: usize) -> Vec<u8> {
+        let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+        let words = std::iter::repeat_with(|| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state.to_le_bytes()
+        });
+        words.take(len / 8).flatten().collect()
+    }
+
+    fn fill(mut from: &[u8]) -> impl FnMut(&mut [u8]) -> Result<usize, Error> {
+        move |buf| from.read(buf).map_err(Error::Output)
+    }
+
+    #[test]
+    fn an_old_resource_that_is_larger_than_the_view_is_seen_in_parts() {
+        let old = noise(caps::DELTA_VIEW + (40 << 20));
+        // all moves by a megabyte, and what was at the end is at the front as well, too far away to be found
+        let far = old.len() - (1 << 20);
+        let new = [&old[far..], &old].concat();
+        let (mut next_old, mut next_new) = (fill(&old), fill(&new));
+        let source = Old::new(&mut next_old, old.len() as u64);
+        let mut maker = PatchMaker::new(source, &mut next_new);
+        let mut patch = Vec::new();
+        let mut buf = vec![0; 1 << 20];
+        while let count @ 1.. = maker.read(&mut buf).unwrap() {
+            assert!(maker.old.view.len() <= caps::DELTA_VIEW && maker.old.view.capacity() <= caps::DELTA_VIEW);
+            patch.extend_from_slice(&buf[..count]);
+        }
+        assert!(maker.old.begin > 0);
+        assert!((1 << 20..(1 << 20) + 20_000).contains(&patch.len()), "{}", patch.len());
+
+        let (mut decoder, mut input, mut made) = (Decoder::default(), fill(&patch), 0);
+        while let count @ 1.. = decoder.read(&mut input, &mut Whole(&old), &mut buf).unwrap() {
+            assert!(buf[..count] == new[made..made + count]);
+            made += count;
+        }
+        assert_eq!(made, new.len());
+    }
+}
