@@ -2,8 +2,9 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
+use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -76,7 +77,7 @@ impl Tool {
         let mut child = command.stdin(Stdio::piped()).spawn()?;
         let mut pipe = child.stdin.take().context("its standard input")?;
         // when it ends early the pipe breaks, and its status says more
-        let fed = std::io::copy(&mut input, &mut pipe);
+        let fed = feed(&mut input, &mut pipe);
         drop(pipe);
         let seconds = self.finish(child, began)?;
         fed?;
@@ -104,4 +105,13 @@ impl Tool {
         anyhow::ensure!(peak > 0, "its memory was not seen");
         Ok(peak as f64 * 1024.0 / 1e6)
     }
+}
+
+/// Copies as a program does that has the bytes in its memory, which is how they come from a network.
+fn feed(input: &mut File, pipe: &mut ChildStdin) -> io::Result<()> {
+    let mut buf = vec![0; 128 * 1024];
+    while let count @ 1.. = input.read(&mut buf)? {
+        pipe.write_all(&buf[..count])?;
+    }
+    Ok(())
 }
