@@ -18,8 +18,8 @@ use tracing_subscriber::util::SubscriberInitExt;
 use crate::config::{LogFormat, Settings};
 use crate::{event_loop, identity, policy};
 
-/// The applying thread and one name look-up at a time.
-const BLOCKING_THREADS_MAX: usize = 2;
+/// A thread that writes or applies, and name look-ups beside it.
+const BLOCKING_THREADS_MAX: usize = 4;
 /// What is left of an attempt may take this long to notice that the agent ends.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 pub use settings::{
     AgentSettings, DownloadSettings, FirmwareSettings, LogFormat, PlatformKind, PolicySettings, ServerSettings,
-    Settings, TlsVersions,
+    Settings, Strategy, TlsVersions,
 };
 
 use crate::identity::IdentitySettings;

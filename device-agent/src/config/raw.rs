@@ -60,6 +60,9 @@ pub(super) struct Download {
     pub max_timeout: Option<Span>,
     pub time_between_retries: Option<Span>,
     pub worst_case_download_speed: Option<u64>,
+    pub strategy: Option<String>,
+    pub cache_dir: Option<PathBuf>,
+    pub parallel: Option<usize>,
 }
 
 /// Who may say no to an update.

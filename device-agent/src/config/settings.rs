@@ -66,6 +66,17 @@ pub struct FirmwareSettings {
     pub ca: Option<PathBuf>,
 }
 
+/// How a file comes to the disk (device-link §5.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Strategy {
+    /// Applied as it comes; nothing is kept.
+    Streaming,
+    /// Kept whole first.
+    Caching,
+    /// Kept first, each part checked and kept over reboots, several at a time if wanted.
+    Parts,
+}
+
 /// The downloader's numbers (device-link §5.4).
 #[derive(Debug, Clone)]
 pub struct DownloadSettings {
@@ -79,7 +90,16 @@ pub struct DownloadSettings {
     pub time_between_retries: Duration,
     /// In bits per second: a download slower than this fails.
     pub worst_case_download_speed: u64,
+    /// How a file comes to the disk.
+    pub strategy: Strategy,
+    /// Where files are kept, unless streaming.
+    pub cache_dir: PathBuf,
+    /// How many parts are fetched at a time.
+    pub parallel: usize,
 }
+
+/// More connections at a time than this are more harm than help.
+const PARALLEL_MAX: usize = 8;
 
 /// Who may decline an update.
 #[derive(Debug, Clone)]
@@ -168,7 +188,7 @@ pub(super) fn build(file: raw::File, directory: &Path) -> Result<Settings, Wrong
             key: at(file.identity.key),
         },
         firmware: firmware(file.firmware, at)?,
-        download: download(&file.download),
+        download: download(file.download, &file.agent.state_dir, at)?,
         policy: PolicySettings {
             script: file.policy.script.map(at),
             time_limit: span(file.policy.time_limit, Duration::from_secs(10)),
@@ -227,14 +247,36 @@ fn firmware(firmware: raw::Firmware, at: impl Fn(PathBuf) -> PathBuf) -> Result<
     })
 }
 
-fn download(download: &raw::Download) -> DownloadSettings {
-    DownloadSettings {
+fn download(
+    download: raw::Download,
+    state_dir: &Path,
+    at: impl Fn(PathBuf) -> PathBuf,
+) -> Result<DownloadSettings, Wrong> {
+    let strategy = match download.strategy.as_deref() {
+        None | Some("streaming") => Strategy::Streaming,
+        Some("caching") => Strategy::Caching,
+        Some("parts") => Strategy::Parts,
+        Some(other) => {
+            return Err(wrong(
+                "download.strategy",
+                format!("`{other}` is none of \"streaming\", \"caching\" and \"parts\""),
+            ));
+        }
+    };
+    let parallel = download.parallel.unwrap_or(1);
+    if !(1..=PARALLEL_MAX).contains(&parallel) {
+        return Err(wrong("download.parallel", format!("must be 1 to {PARALLEL_MAX}")));
+    }
+    Ok(DownloadSettings {
         max_disconnects: download.max_disconnects.unwrap_or(10),
         idle_timeout: span(download.idle_timeout, Duration::from_mins(1)),
         max_timeout: span(download.max_timeout, Duration::from_hours(24)),
         time_between_retries: span(download.time_between_retries, Duration::from_secs(15)),
         worst_case_download_speed: download.worst_case_download_speed.unwrap_or(30_000).max(1),
-    }
+        strategy,
+        cache_dir: at(download.cache_dir.unwrap_or_else(|| state_dir.join("firmware"))),
+        parallel,
+    })
 }
 
 fn agent(agent: raw::Agent, at: impl Fn(PathBuf) -> PathBuf) -> Result<AgentSettings, Wrong> {

@@ -216,7 +216,7 @@ impl Agent {
         match event {
             attempt::Event::RequestOpened => self.take(Input::RequestOpened),
             attempt::Event::UrlExpired => self.take(Input::UrlExpired),
-            attempt::Event::Progress(percent) => self.take(Input::Progress(percent)),
+            attempt::Event::Progress(stage, percent) => self.take(Input::Progress(stage, percent)),
             attempt::Event::Ended(result) => {
                 self.attempt = None;
                 match result {

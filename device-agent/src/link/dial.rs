@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Empty;
@@ -128,7 +128,7 @@ async fn open(response: Response<hyper::body::Incoming>, key: &str) -> Result<So
         return Err(DialError::Refused {
             status: response.status(),
             reason: reason.unwrap_or_default().to_owned(),
-            retry_after: retry_after(headers, clock::wall()),
+            retry_after: net::retry_after(headers, clock::wall()),
         });
     }
     let accepted = headers
@@ -155,16 +155,6 @@ async fn open(response: Response<hyper::body::Incoming>, key: &str) -> Result<So
     Ok(socket.await)
 }
 
-/// `Retry-After` in either of its forms.
-fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
-    let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?;
-    if let Ok(seconds) = text.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let at = httpdate::parse_http_date(text).ok()?;
-    Some(at.duration_since(now).unwrap_or_default())
-}
-
 fn note_skew(headers: &HeaderMap) {
     let date = headers.get(header::DATE).and_then(|value| value.to_str().ok());
     let Some(theirs) = date.and_then(|date| httpdate::parse_http_date(date).ok()) else {
@@ -181,23 +171,5 @@ fn note_skew(headers: &HeaderMap) {
             server.date = date,
             "clock differs from the server's"
         );
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn retry_after_is_read_in_both_forms() {
-        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
-        let read = |text: &str| {
-            let headers = HeaderMap::from_iter([(header::RETRY_AFTER, text.parse().unwrap())]);
-            retry_after(&headers, now)
-        };
-        assert_eq!(read("120"), Some(Duration::from_mins(2)));
-        assert_eq!(read("Sun, 06 Nov 1994 08:50:07 GMT"), Some(Duration::from_secs(30)));
-        assert_eq!(read("Sun, 06 Nov 1994 08:00:00 GMT"), Some(Duration::ZERO));
-        assert_eq!(read("soon"), None);
     }
 }

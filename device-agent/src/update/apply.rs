@@ -12,8 +12,15 @@ use tokio::sync::mpsc;
 /// A part of the file on its way from the download.
 #[derive(Debug)]
 pub enum Chunk {
+    /// How long the whole file is.
+    Length(u64),
     /// The next bytes.
-    Data(Bytes),
+    Data {
+        /// Where in the file they stand.
+        at: u64,
+        /// The bytes.
+        bytes: Bytes,
+    },
     /// There are no more.
     End,
 }
@@ -144,11 +151,7 @@ impl ChunkReader {
         let Some(checksum) = &self.checksum else {
             return Ok(());
         };
-        let mut found = String::new();
-        for byte in std::mem::take(&mut self.hash).finalize() {
-            // Writing to a string does not fail.
-            let _ = write!(found, "{byte:02x}");
-        }
+        let found = hex(&std::mem::take(&mut self.hash).finalize());
         if found.eq_ignore_ascii_case(checksum) {
             Ok(())
         } else {
@@ -167,7 +170,8 @@ impl Read for ChunkReader {
                 return Ok(0);
             }
             match self.chunks.blocking_recv() {
-                Some(Chunk::Data(bytes)) => {
+                Some(Chunk::Length(_)) => {}
+                Some(Chunk::Data { bytes, .. }) => {
                     if self.checksum.is_some() {
                         self.hash.update(&bytes);
                     }
@@ -183,6 +187,16 @@ impl Read for ChunkReader {
         }
         Ok(take)
     }
+}
+
+/// Bytes in lower-case hex.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
+        // Writing to a string does not fail.
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
 }
 
 #[cfg(test)]
@@ -201,7 +215,8 @@ mod tests {
     }
 
     fn abc() -> Vec<Chunk> {
-        vec![Chunk::Data("a".into()), Chunk::Data("bc".into()), Chunk::End]
+        let data = |at, text: &'static str| Chunk::Data { at, bytes: text.into() };
+        vec![Chunk::Length(3), data(0, "a"), data(1, "bc"), Chunk::End]
     }
 
     const SHA256_ABC: &str = "BA7816BF8F01CFEA414140DE5DAE2223B00361A396177A9CB410FF61F20015AD";
@@ -214,7 +229,7 @@ mod tests {
 
     #[test]
     fn missing_end_and_wrong_checksum_are_errors() {
-        let cut = vec![Chunk::Data("a".into())];
+        let cut = abc().into_iter().take(2).collect();
         assert_eq!(read(cut, None).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
         let wrong = read(abc(), Some("00")).unwrap_err();
         assert_eq!(wrong.kind(), io::ErrorKind::InvalidData);

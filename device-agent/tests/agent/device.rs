@@ -26,6 +26,10 @@ pub(crate) struct Options {
     pub(crate) policy: Option<&'static str>,
     /// The platform `linux`, whose reboot command leaves a mark.
     pub(crate) linux: bool,
+    /// Further lines of the table `[download]`.
+    pub(crate) download: &'static str,
+    /// Further tables.
+    pub(crate) tables: &'static str,
 }
 
 pub(crate) struct Process {
@@ -64,6 +68,7 @@ impl Device {
             public_keys = [{}]
             [download]
             time_between_retries = "50ms"
+            {}
             [agent]
             state_dir = "state"
             platform = "{platform}"
@@ -71,8 +76,11 @@ impl Device {
             backoff = ["100ms"]
             boot_timeout = "3s"
             {policy}
+            {}
             "#,
-            keys.join(", ")
+            keys.join(", "),
+            options.download,
+            options.tables,
         );
         for (name, content) in [
             ("agent.toml", config.as_str()),

@@ -8,6 +8,7 @@
 
 mod certs;
 mod device;
+mod download;
 mod files;
 mod firmware;
 mod hub;
