@@ -80,6 +80,7 @@ pub(super) struct Agent {
     pub state_dir: PathBuf,
     pub platform: String,
     pub backoff: Option<Vec<Span>>,
+    pub network_retry: Option<Span>,
     pub heartbeat: Option<Span>,
     pub reboot_command: Option<Vec<String>>,
     pub identify_command: Option<Vec<String>>,

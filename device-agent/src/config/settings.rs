@@ -137,6 +137,8 @@ pub struct AgentSettings {
     pub platform: PlatformKind,
     /// Base delays before the link is dialled again; each is stretched by up to half by chance, the last repeats.
     pub backoff: Vec<Duration>,
+    /// The delay while the device has no network; those attempts do not count.
+    pub network_retry: Duration,
     /// How often a heartbeat is sent.
     pub heartbeat: Duration,
     /// What reboots a `linux` device.
@@ -312,6 +314,7 @@ fn agent(agent: raw::Agent, at: impl Fn(PathBuf) -> PathBuf) -> Result<AgentSett
         state_dir: at(agent.state_dir),
         platform,
         backoff: backoff(agent.backoff)?,
+        network_retry: span(agent.network_retry, Duration::from_secs(3)),
         heartbeat,
         reboot_command,
         identify_command: agent.identify_command.unwrap_or_default(),

@@ -76,6 +76,7 @@ impl Agent {
             url: self.parts.settings.server.url.clone(),
             tls: Arc::clone(&self.parts.tls.link),
             backoff: self.parts.settings.agent.backoff.clone(),
+            without_network: self.parts.settings.agent.network_retry,
             heartbeat: self.parts.settings.agent.heartbeat,
         };
         self.link = Some(Link::start(settings, self.parts.sinks.link.clone()));

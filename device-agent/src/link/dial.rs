@@ -17,6 +17,7 @@ use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
+use super::backoff::Why;
 use crate::net::{self, Stream};
 use crate::{USER_AGENT, clock};
 
@@ -62,11 +63,15 @@ pub(super) enum DialError {
 }
 
 impl DialError {
-    /// How long the server wants to be left alone.
-    pub(super) fn retry_after(&self) -> Option<Duration> {
+    /// What the next attempt has to wait for.
+    pub(super) fn why(&self) -> Why {
         match self {
-            Self::Refused { retry_after, .. } => *retry_after,
-            Self::Io(_) | Self::Http(_) | Self::TimedOut | Self::Nonsense(_) => None,
+            Self::Refused {
+                retry_after: Some(asked),
+                ..
+            } => Why::Asked(*asked),
+            Self::Io(cause) if net::is_network_missing(cause) => Why::NoNetwork,
+            Self::Io(_) | Self::Http(_) | Self::TimedOut | Self::Nonsense(_) | Self::Refused { .. } => Why::Failed,
         }
     }
 }

@@ -17,8 +17,9 @@ use muster_link::{FromDevice, Join, StatusUpdate, ToDevice};
 use rustls::ClientConfig;
 use tokio::sync::{mpsc, oneshot};
 use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
-use self::backoff::Backoff;
+use self::backoff::{Backoff, Why};
 use self::dial::Socket;
 use self::session::{Effect, Session};
 
@@ -55,6 +56,8 @@ pub enum Command {
     Deliver(StatusUpdate),
     /// Join anew on the connection that stands.
     Rejoin,
+    /// Drop the connection, or the wait for the next attempt, and dial at once.
+    Reconnect,
     /// Say goodbye and end; answered when done.
     Close(oneshot::Sender<()>),
 }
@@ -68,8 +71,26 @@ pub struct LinkSettings {
     pub tls: Arc<ClientConfig>,
     /// Base delays between attempts.
     pub backoff: Vec<Duration>,
+    /// The delay between attempts while there is no network.
+    pub without_network: Duration,
     /// How often a heartbeat is sent.
     pub heartbeat: Duration,
+}
+
+/// Why a connection is over.
+#[derive(Debug)]
+struct Over {
+    reason: String,
+    why: Why,
+}
+
+impl Over {
+    fn new(reason: impl Into<String>) -> Self {
+        Self {
+            reason: reason.into(),
+            why: Why::Failed,
+        }
+    }
 }
 
 /// A handle to the link's task.
@@ -116,29 +137,29 @@ struct Task {
 
 impl Task {
     async fn run(mut self) {
-        let mut backoff = Backoff::new(self.settings.backoff.clone());
-        loop {
-            let mut retry_after = None;
-            match self.dial().await {
-                ControlFlow::Break(()) => return,
-                ControlFlow::Continue(Ok(socket)) => {
-                    backoff.reset();
-                    tracing::info!(server.url = %self.settings.url, "link open");
-                    if self.serve(Box::new(socket)).await.is_break() {
-                        return;
-                    }
-                }
-                ControlFlow::Continue(Err(cause)) => {
-                    retry_after = cause.retry_after();
-                    tracing::warn!(server.url = %self.settings.url, error = %cause, "link not opened");
-                }
+        let mut backoff = Backoff::new(self.settings.backoff.clone(), self.settings.without_network);
+        while self.once(&mut backoff).await.is_continue() {}
+    }
+
+    /// One attempt and what comes of it, and the pause after it; breaks when the agent ends.
+    async fn once(&mut self, backoff: &mut Backoff) -> ControlFlow<()> {
+        let why = match self.dial().await? {
+            Ok(socket) => {
+                backoff.reset();
+                tracing::info!(server.url = %self.settings.url, "link open");
+                let over = self.serve(Box::new(socket)).await?;
+                tracing::info!(reason = over.reason, "link lost");
+                self.tell(Event::Lost).await?;
+                over.why
             }
-            let delay = backoff.next(backoff::chance(), retry_after);
-            tracing::debug!(delay_ms = crate::clock::millis(delay), "link will be dialled again");
-            if self.pause(delay).await.is_break() {
-                return;
+            Err(cause) => {
+                tracing::warn!(server.url = %self.settings.url, error = %cause, "link not opened");
+                cause.why()
             }
-        }
+        };
+        let delay = backoff.next(backoff::chance(), why);
+        tracing::debug!(delay_ms = crate::clock::millis(delay), "link will be dialled again");
+        self.pause(delay).await
     }
 
     async fn dial(&mut self) -> ControlFlow<(), Result<Socket, dial::DialError>> {
@@ -147,7 +168,10 @@ impl Task {
         loop {
             tokio::select! {
                 result = &mut dialling => return ControlFlow::Continue(result),
-                command = self.commands.recv() => drop_unless_close(command)?,
+                command = self.commands.recv() => {
+                    // It is being dialled already.
+                    let _ = unconnected(command)?;
+                }
             }
         }
     }
@@ -158,7 +182,11 @@ impl Task {
         loop {
             tokio::select! {
                 () = &mut sleep => return ControlFlow::Continue(()),
-                command = self.commands.recv() => drop_unless_close(command)?,
+                command = self.commands.recv() => {
+                    if unconnected(command)? == Unconnected::DialNow {
+                        return ControlFlow::Continue(());
+                    }
+                }
             }
         }
     }
@@ -171,12 +199,15 @@ impl Task {
     }
 
     /// Keeps one connection; breaks when the agent ends.
-    async fn serve(&mut self, mut socket: Box<Socket>) -> ControlFlow<()> {
+    async fn serve(&mut self, mut socket: Box<Socket>) -> ControlFlow<(), Over> {
         let (mut session, first) = Session::open(self.settings.heartbeat, Instant::now());
-        let mut reason = self.perform(&mut socket, Some(first)).await?;
-        while reason.is_none() {
+        let mut over = self.perform(&mut socket, Some(first)).await?;
+        loop {
+            if let Some(over) = over {
+                return ControlFlow::Continue(over);
+            }
             let due = session.due().into();
-            reason = tokio::select! {
+            over = tokio::select! {
                 message = socket.next() => match message {
                     Some(Ok(Message::Text(text))) => {
                         let effect = session.text(&text, Instant::now());
@@ -184,8 +215,8 @@ impl Task {
                     }
                     Some(Ok(Message::Close(frame))) => Some(closed(frame.as_ref())),
                     Some(Ok(_)) => None,
-                    Some(Err(cause)) => Some(cause.to_string()),
-                    None => Some("the server hung up".to_owned()),
+                    Some(Err(cause)) => Some(Over::new(cause.to_string())),
+                    None => Some(Over::new("the server hung up")),
                 },
                 command = self.commands.recv() => self.command(&mut session, &mut socket, command).await?,
                 () = tokio::time::sleep_until(due) => {
@@ -194,8 +225,6 @@ impl Task {
                 }
             };
         }
-        tracing::info!(reason = reason.unwrap_or_default(), "link lost");
-        self.tell(Event::Lost).await
     }
 
     async fn command(
@@ -203,11 +232,12 @@ impl Task {
         session: &mut Session,
         socket: &mut Socket,
         command: Option<Command>,
-    ) -> ControlFlow<(), Option<String>> {
+    ) -> ControlFlow<(), Option<Over>> {
         match command {
             None => ControlFlow::Break(()),
-            Some(Command::Join(join)) => self.perform(socket, session.join(*join)).await,
+            Some(Command::Join(join)) => self.perform(socket, session.join(*join, Instant::now())).await,
             Some(Command::Send(message)) => self.perform(socket, session.send(&message)).await,
+            Some(Command::Reconnect) => ControlFlow::Continue(Some(Over::new("a reconnect was asked for"))),
             Some(Command::Rejoin) => self.perform(socket, Some(Effect::NeedJoin)).await,
             Some(Command::Deliver(status)) => {
                 let Some(write) = session.send(&FromDevice::Status(status)) else {
@@ -233,48 +263,61 @@ impl Task {
         &self,
         socket: &mut Socket,
         effects: impl IntoIterator<Item = Effect>,
-    ) -> ControlFlow<(), Option<String>> {
+    ) -> ControlFlow<(), Option<Over>> {
         for effect in effects {
             match effect {
                 Effect::Write(text) => {
-                    if let Some(reason) = write(socket, text).await {
-                        return ControlFlow::Continue(Some(reason));
+                    if let Some(over) = write(socket, text).await {
+                        return ControlFlow::Continue(Some(over));
                     }
                 }
                 Effect::NeedJoin => self.tell(Event::NeedJoin).await?,
                 Effect::Joined => self.tell(Event::Joined).await?,
                 Effect::Push(message) => self.tell(Event::Push(message)).await?,
                 Effect::Refused(reason) => tracing::warn!(reason, "join refused"),
-                Effect::Dead => return ControlFlow::Continue(Some("a heartbeat was not answered".to_owned())),
+                Effect::Dead(reason) => return ControlFlow::Continue(Some(Over::new(reason))),
             }
         }
         ControlFlow::Continue(None)
     }
 }
 
-async fn write(socket: &mut Socket, text: String) -> Option<String> {
+async fn write(socket: &mut Socket, text: String) -> Option<Over> {
     match tokio::time::timeout(WRITE_TIMEOUT, socket.send(Message::text(text))).await {
         Ok(Ok(())) => None,
-        Ok(Err(cause)) => Some(cause.to_string()),
-        Err(_) => Some("the server takes nothing any more".to_owned()),
+        Ok(Err(cause)) => Some(Over::new(cause.to_string())),
+        Err(_) => Some(Over::new("the server takes nothing any more")),
     }
 }
 
-fn closed(frame: Option<&tokio_tungstenite::tungstenite::protocol::CloseFrame>) -> String {
-    frame.map_or_else(
-        || "the server closed the connection".to_owned(),
-        |frame| format!("the server closed the connection: {} {}", frame.code, frame.reason),
-    )
+fn closed(frame: Option<&CloseFrame>) -> Over {
+    let Some(frame) = frame else {
+        return Over::new("the server closed the connection");
+    };
+    Over {
+        reason: format!("the server closed the connection: {} {}", frame.code, frame.reason),
+        why: backoff::asked(frame.code.into(), &frame.reason),
+    }
 }
 
-/// Without a connection nothing can be said.
-fn drop_unless_close(command: Option<Command>) -> ControlFlow<()> {
+/// What a command means while there is no connection.
+#[derive(Debug, PartialEq, Eq)]
+enum Unconnected {
+    DialNow,
+    Nothing,
+}
+
+/// Without a connection nothing can be said; breaks when the agent ends.
+fn unconnected(command: Option<Command>) -> ControlFlow<(), Unconnected> {
     match command {
         None => ControlFlow::Break(()),
         Some(Command::Close(done)) => {
             let _ = done.send(());
             ControlFlow::Break(())
         }
-        Some(Command::Join(_) | Command::Send(_) | Command::Deliver(_) | Command::Rejoin) => ControlFlow::Continue(()),
+        Some(Command::Reconnect) => ControlFlow::Continue(Unconnected::DialNow),
+        Some(Command::Join(_) | Command::Send(_) | Command::Deliver(_) | Command::Rejoin) => {
+            ControlFlow::Continue(Unconnected::Nothing)
+        }
     }
 }

@@ -19,9 +19,12 @@ pub enum Effect {
     Refused(String),
     /// The server says this.
     Push(ToDevice),
-    /// The server is gone: drop the connection.
-    Dead,
+    /// The server is gone, for this reason: drop the connection.
+    Dead(&'static str),
 }
+
+/// A server that does not answer a join for this long has forgotten it.
+const JOIN_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// The bookkeeping.
 #[derive(Debug)]
@@ -33,6 +36,7 @@ pub struct Session {
     unanswered: Option<Ref>,
     heartbeat_at: Instant,
     rejoin_at: Option<Instant>,
+    answer_by: Option<Instant>,
 }
 
 #[derive(Serialize)]
@@ -56,14 +60,15 @@ impl Session {
             unanswered: None,
             heartbeat_at: now + heartbeat,
             rejoin_at: None,
+            answer_by: None,
         };
         (session, Effect::NeedJoin)
     }
 
     /// When [`Session::tick`] is to be called.
     pub fn due(&self) -> Instant {
-        self.rejoin_at
-            .map_or(self.heartbeat_at, |rejoin| rejoin.min(self.heartbeat_at))
+        let others = [self.rejoin_at, self.answer_by];
+        others.into_iter().flatten().fold(self.heartbeat_at, Instant::min)
     }
 
     /// Whether the server has us.
@@ -77,11 +82,12 @@ impl Session {
     }
 
     /// Joins with what the device says of itself now.
-    pub fn join(&mut self, join: Join) -> Option<Effect> {
+    pub fn join(&mut self, join: Join, now: Instant) -> Option<Effect> {
         let reference = self.next_ref();
         self.join_ref = Some(reference.clone());
         self.joined = false;
         self.rejoin_at = None;
+        self.answer_by = Some(now + JOIN_TIMEOUT);
         let text = FromDevice::Join(Box::new(join)).write(&reference, &reference).ok()?;
         Some(Effect::Write(text))
     }
@@ -103,9 +109,12 @@ impl Session {
             self.rejoin_at = None;
             effects.push(Effect::NeedJoin);
         }
+        if self.answer_by.is_some_and(|at| at <= now) {
+            return vec![Effect::Dead("the join was not answered")];
+        }
         if self.heartbeat_at <= now {
             if self.unanswered.is_some() {
-                return vec![Effect::Dead];
+                return vec![Effect::Dead("a heartbeat was not answered")];
             }
             effects.extend(self.beat(now));
         }
@@ -146,6 +155,7 @@ impl Session {
             return None;
         }
         let body: ReplyBody = serde_json::from_str(frame.payload.get()).ok()?;
+        self.answer_by = None;
         match body.status {
             Reply::Ok => {
                 self.joined = true;
@@ -165,6 +175,7 @@ impl Session {
             return None;
         }
         self.joined = false;
+        self.answer_by = None;
         self.rejoin_at = Some(now + REJOIN_AFTER);
         Some(Effect::Refused(frame.event.to_string()))
     }
@@ -185,7 +196,7 @@ mod tests {
 
     fn joined() -> (Session, Instant) {
         let (mut session, now) = open();
-        session.join(Join::default());
+        session.join(Join::default(), now);
         let reply = r#"["1","1","device","phx_reply",{"status":"ok","response":{}}]"#;
         assert_eq!(session.text(reply, now), Some(Effect::Joined));
         (session, now)
@@ -200,18 +211,18 @@ mod tests {
 
     #[test]
     fn refs_count_up_and_the_join_ref_is_kept() {
-        let (mut session, _) = joined();
+        let (mut session, now) = joined();
         let text = written(session.send(&FromDevice::FirmwareValidated));
         assert_eq!(text, r#"["1","2","device","firmware_validated",{}]"#);
-        let text = written(session.join(Join::default()));
+        let text = written(session.join(Join::default(), now));
         assert!(text.starts_with(r#"["3","3","device","phx_join","#), "{text}");
     }
 
     #[test]
     fn nothing_is_said_before_the_join_is_answered() {
-        let (mut session, _) = open();
+        let (mut session, now) = open();
         assert_eq!(session.send(&FromDevice::Rebooting), None);
-        session.join(Join::default());
+        session.join(Join::default(), now);
         assert_eq!(session.send(&FromDevice::Rebooting), None);
     }
 
@@ -227,7 +238,10 @@ mod tests {
         let answer = r#"[null,"2","phoenix","phx_reply",{"status":"ok","response":{}}]"#;
         assert_eq!(session.text(answer, start + BEAT), None);
         assert_eq!(session.tick(start + BEAT * 2).len(), 1);
-        assert_eq!(session.tick(start + BEAT * 3), [Effect::Dead]);
+        assert_eq!(
+            session.tick(start + BEAT * 3),
+            [Effect::Dead("a heartbeat was not answered")]
+        );
     }
 
     #[test]
@@ -244,16 +258,31 @@ mod tests {
             assert_eq!(session.tick(now + REJOIN_AFTER), [Effect::NeedJoin]);
         }
         let (mut session, now) = open();
-        session.join(Join::default());
+        session.join(Join::default(), now);
         let refusal = r#"["1","1","device","phx_reply",{"status":"error","response":{"error":"could not connect"}}]"#;
         assert!(matches!(session.text(refusal, now), Some(Effect::Refused(_))));
         assert_eq!(session.tick(now + REJOIN_AFTER), [Effect::NeedJoin]);
     }
 
     #[test]
+    fn join_that_is_never_answered_is_not_waited_for_in_vain() {
+        let (mut session, now) = open();
+        session.join(Join::default(), now);
+        let later = now + BEAT * 2;
+        let beat = written(session.tick(now + BEAT).pop());
+        assert!(beat.contains("heartbeat"), "{beat}");
+        session.text(
+            r#"[null,"2","phoenix","phx_reply",{"status":"ok","response":{}}]"#,
+            later,
+        );
+        assert_eq!(session.due(), later);
+        assert_eq!(session.tick(later), [Effect::Dead("the join was not answered")]);
+    }
+
+    #[test]
     fn stale_frames_of_an_older_join_change_nothing() {
         let (mut session, now) = joined();
-        session.join(Join::default());
+        session.join(Join::default(), now);
         let stale = r#"["1","1","device","phx_close",{}]"#;
         assert_eq!(session.text(stale, now), None);
         let stale = r#"["1","1","device","phx_reply",{"status":"ok","response":{}}]"#;
@@ -264,7 +293,7 @@ mod tests {
     #[test]
     fn odd_texts_and_array_replies_are_taken() {
         let (mut session, now) = open();
-        session.join(Join::default());
+        session.join(Join::default(), now);
         for text in [
             "",
             "[]",

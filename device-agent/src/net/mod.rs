@@ -49,7 +49,7 @@ async fn dial(url: &Uri, tls: Arc<ClientConfig>) -> io::Result<Stream> {
         _ => return Err(invalid("the URL is neither https nor http")),
     };
     let port = url.port_u16().unwrap_or(if encrypted { 443 } else { 80 });
-    let tcp = TcpStream::connect((host.as_str(), port)).await?;
+    let tcp = tcp(&host, port).await?;
     tcp.set_nodelay(true)?;
     if !encrypted {
         return Ok(Stream::Plain(tcp));
@@ -57,6 +57,31 @@ async fn dial(url: &Uri, tls: Arc<ClientConfig>) -> io::Result<Stream> {
     let name = ServerName::try_from(host).map_err(|_| invalid("the URL's host is no name"))?;
     let stream = TlsConnector::from(tls).connect(name, tcp).await?;
     Ok(Stream::Tls(Box::new(stream)))
+}
+
+/// Tries every address of the host. A name that is not resolved says that there is no network.
+async fn tcp(host: &str, port: u16) -> io::Result<TcpStream> {
+    let unresolved = |cause: io::Error| {
+        let reason = format!("`{host}` is not resolved: {cause}");
+        io::Error::new(io::ErrorKind::NetworkUnreachable, reason)
+    };
+    let mut last = None;
+    for address in tokio::net::lookup_host((host, port)).await.map_err(unresolved)? {
+        match TcpStream::connect(address).await {
+            Ok(stream) => return Ok(stream),
+            Err(cause) => last = Some(cause),
+        }
+    }
+    Err(last.unwrap_or_else(|| io::Error::new(io::ErrorKind::NetworkUnreachable, "the host has no address")))
+}
+
+/// Whether it is the device that has no network, not the server that does not answer.
+pub fn is_network_missing(cause: &io::Error) -> bool {
+    use io::ErrorKind::{AddrNotAvailable, HostUnreachable, NetworkDown, NetworkUnreachable};
+    matches!(
+        cause.kind(),
+        AddrNotAvailable | HostUnreachable | NetworkDown | NetworkUnreachable
+    )
 }
 
 impl AsyncRead for Stream {

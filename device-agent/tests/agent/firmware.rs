@@ -82,7 +82,8 @@ impl Firmware {
         use sha2::Digest;
         let hex = |bytes: &[u8]| {
             let sum = sha2::Sha256::digest(bytes);
-            sum.iter().map(|byte| format!("{byte:02X}")).collect::<String>()
+            let digits = |text: String, byte: &u8| text + &format!("{byte:02X}");
+            sum.iter().fold(String::new(), digits)
         };
         let ToDevice::Update(mut update) = self.update(url) else {
             unreachable!();
