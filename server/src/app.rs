@@ -20,7 +20,7 @@ use crate::links::{self, Links, tls};
 use crate::listeners::{Addrs, Listeners};
 use crate::platform::blobs::Blobs;
 use crate::platform::clock::Clock;
-use crate::platform::events::Bus;
+use crate::platform::events::{Bell, Bus};
 use crate::platform::ids::Id as _;
 use crate::platform::metrics::Metrics;
 use crate::platform::nodes::NodeId;
@@ -78,7 +78,7 @@ impl App {
         urls: Urls,
         metrics_token: Option<Secret>,
     ) -> anyhow::Result<(Self, Work)> {
-        let firmware_urls = FirmwareUrls::open(&platform, &urls.firmware.to_string()).await?;
+        let firmware_urls = FirmwareUrls::open(&platform, &urls.firmware.to_string(), urls.firmware_lifetime).await?;
         let (scheduler, wakes) = Scheduler::new();
         let (links, tasks) = Links::new(platform.clone(), firmware_urls.clone(), scheduler);
         let app = Self {
@@ -102,13 +102,20 @@ pub struct Urls {
     pub public: BaseUrl,
     /// Where devices fetch firmware.
     pub firmware: BaseUrl,
+    /// How long a URL of firmware is good for.
+    pub firmware_lifetime: time::Duration,
 }
 
 /// Opens every handle of the platform on a database that is up to date.
 ///
 /// # Errors
 /// When the database does not answer or is behind, or when the master key is not its own.
-pub async fn open_platform(database_url: &Secret, blobs: Blobs, master_key: MasterKey) -> anyhow::Result<Platform> {
+pub async fn open_platform(
+    database_url: &Secret,
+    blobs: Blobs,
+    master_key: MasterKey,
+    bell: Bell,
+) -> anyhow::Result<Platform> {
     let (clock, random) = (Clock::system(), Random::system());
     let db = db::connect(database_url.expose())
         .await
@@ -125,7 +132,7 @@ pub async fn open_platform(database_url: &Secret, blobs: Blobs, master_key: Mast
     Ok(Platform {
         blobs,
         vault,
-        events: Bus::default(),
+        events: Bus::new(bell),
         metrics: Metrics::new()?,
         node: NodeId::from_parts(&clock, &random),
         db,
@@ -152,7 +159,11 @@ impl Server {
         let listeners = Listeners::bind(&settings.front)?;
         let tls = tls::from_files(&settings.device_cert, &settings.device_key)?;
         let blobs = settings.store.open().context("the object store (store)")?;
-        let platform = open_platform(&settings.database_url, blobs, settings.master_key).await?;
+        let bell = match settings.nats_url {
+            Some(url) => Bell::nats(url).await.context("the bell of the nodes (nats_url)")?,
+            None => Bell::Postgres,
+        };
+        let platform = open_platform(&settings.database_url, blobs, settings.master_key, bell).await?;
         Self::assemble(platform, listeners, tls, &settings.front).await
     }
 

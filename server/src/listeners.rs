@@ -78,7 +78,11 @@ impl Listeners {
             let host = host(addr.ip()).unwrap_or_else(|| public.host().to_owned());
             BaseUrl::new("https", host, addr.port())
         });
-        Urls { public, firmware }
+        Urls {
+            public,
+            firmware,
+            firmware_lifetime: front.firmware_url_lifetime,
+        }
     }
 }
 
@@ -116,6 +120,7 @@ mod tests {
             device_addr: devices.parse().unwrap(),
             public_url: None,
             firmware_url: None,
+            firmware_url_lifetime: time::Duration::hours(24),
             metrics_addr: None,
             metrics_token: None,
         }

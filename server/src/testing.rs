@@ -19,7 +19,7 @@ use crate::config::BaseUrl;
 use crate::platform::Platform;
 use crate::platform::blobs::Blobs;
 use crate::platform::clock::Clock;
-use crate::platform::events::Bus;
+use crate::platform::events::{Bell, Bus};
 use crate::platform::ids::Id as _;
 use crate::platform::metrics::Metrics;
 use crate::platform::nodes::NodeId;
@@ -78,7 +78,7 @@ impl Stage {
             db,
             blobs: Blobs::new(Arc::new(LocalFileSystem::new_with_prefix(dir.path()).unwrap())),
             vault: Vault::new(Zeroizing::new([7; 32]), clock.clone(), random.clone()),
-            events: Bus::default(),
+            events: Bus::new(Bell::Postgres),
             metrics: Metrics::new().unwrap(),
             node: NodeId::from_parts(&clock, &random),
             clock,
@@ -90,6 +90,7 @@ impl Stage {
                 Urls {
                     public: BaseUrl::new("http", "localhost", 4000),
                     firmware: BaseUrl::new("https", "localhost", 4001),
+                    firmware_lifetime: time::Duration::hours(24),
                 },
                 None,
             )

@@ -48,7 +48,11 @@ async fn keeps_its_promises(blobs: &Blobs) {
     let mut writer = blobs.write(&other).await.unwrap();
     writer.write(bytes.slice(..6_000_000)).await.unwrap();
     writer.abort().await;
-    assert_eq!(blobs.list().await.unwrap(), std::slice::from_ref(&name), "what was given up is gone");
+    assert_eq!(
+        blobs.list().await.unwrap(),
+        std::slice::from_ref(&name),
+        "what was given up is gone"
+    );
 
     let mut small = blobs.write(&other).await.unwrap();
     small.write(Bytes::from_static(b"small")).await.unwrap();

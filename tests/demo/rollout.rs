@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 use muster_fwup::PrivateKey;
 use muster_tests::board::Wiring;
-use muster_tests::proxy::Proxy;
+use muster_tests::proxy::{Proxy, free_port};
 use muster_tests::world::passable;
 use muster_tests::{Api, Authority, Board, Kiosk, Power, Server};
 use serde_json::{Value, json};
@@ -186,10 +186,6 @@ async fn set(folder: &Path, addresses: &[&str]) -> anyhow::Result<Stage> {
         boards,
         wire,
     })
-}
-
-fn free_port() -> anyhow::Result<u16> {
-    Ok(std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
 }
 
 async fn switch_on(

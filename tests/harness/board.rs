@@ -185,6 +185,13 @@ impl Board {
         }
     }
 
+    /// What the agent logged, line by line.
+    pub fn log(&self) -> impl Iterator<Item = Value> {
+        let log = std::fs::read_to_string(self.folder.join("agent.log")).unwrap_or_default();
+        let lines: Vec<Value> = log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        lines.into_iter()
+    }
+
     /// The end of the agent's log.
     pub fn log_tail(&self) -> String {
         let log = std::fs::read_to_string(self.folder.join("agent.log")).unwrap_or_default();

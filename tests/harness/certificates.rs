@@ -52,6 +52,14 @@ impl Authority {
         self.issue(params)
     }
 
+    /// A certificate for a listener at this IP address.
+    ///
+    /// # Errors
+    /// When it is no IP address.
+    pub fn server(&self, ip: &str) -> anyhow::Result<Issued> {
+        self.issue(CertificateParams::new(vec![ip.to_owned()])?)
+    }
+
     /// The proof that this CA is ours: a certificate with the server's token.
     ///
     /// # Errors

@@ -2,11 +2,20 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use anyhow::Context as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+/// A port that nobody listens on now: for a wire that must stand before its server does.
+///
+/// # Errors
+/// When there is none.
+pub fn free_port() -> anyhow::Result<u16> {
+    Ok(std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+}
 
 /// Forwards TCP to the server. Ends with the value.
 #[derive(Debug)]
@@ -23,6 +32,10 @@ struct State {
     /// A connection is cut after it brought this many bytes to its device.
     after: AtomicU64,
     made: AtomicUsize,
+    /// While it is held, what connects waits.
+    held: watch::Sender<bool>,
+    /// A cut holds the wire.
+    holds: AtomicBool,
 }
 
 impl Proxy {
@@ -39,12 +52,15 @@ impl Proxy {
             cuts: AtomicUsize::new(0),
             after: AtomicU64::new(u64::MAX),
             made: AtomicUsize::new(0),
+            held: watch::Sender::new(false),
+            holds: AtomicBool::new(false),
         });
         let shared = Arc::clone(&state);
         let task = tokio::spawn(async move {
             while let Ok((device, _)) = listener.accept().await {
                 let state = Arc::clone(&shared);
                 tokio::spawn(async move {
+                    let _ = state.held.subscribe().wait_for(|held| !held).await;
                     if let Ok(server) = TcpStream::connect(server).await {
                         forward(device, server, &state).await;
                     }
@@ -63,6 +79,19 @@ impl Proxy {
     pub fn cut(&self, count: usize, after: u64) {
         self.state.after.store(after, Ordering::SeqCst);
         self.state.cuts.store(count, Ordering::SeqCst);
+    }
+
+    /// The next connection that brings more than `after` bytes is cut there, and whatever connects then waits for
+    /// [`Proxy::release`].
+    pub fn cut_and_hold(&self, after: u64) {
+        self.state.holds.store(true, Ordering::SeqCst);
+        self.cut(1, after);
+    }
+
+    /// Lets what waits through.
+    pub fn release(&self) {
+        self.state.holds.store(false, Ordering::SeqCst);
+        self.state.held.send_replace(false);
     }
 
     /// How many connections were cut.
@@ -92,6 +121,7 @@ async fn forward(device: TcpStream, server: TcpStream, state: &State) {
                 return;
             }
             if brought > state.after.load(Ordering::SeqCst) && take(&state.cuts) {
+                state.held.send_replace(state.holds.load(Ordering::SeqCst));
                 state.made.fetch_add(1, Ordering::SeqCst);
                 return;
             }

@@ -1,4 +1,4 @@
-//! `muster-server up` as a process, with a data folder of its own.
+//! `muster-server` as a process, with a data folder of its own: `up`, or a node by `serve`.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -43,7 +43,7 @@ impl Server {
         Self::launch(data, all).await
     }
 
-    async fn launch(data: &Path, arguments: Vec<String>) -> anyhow::Result<Self> {
+    pub(crate) async fn launch(data: &Path, arguments: Vec<String>) -> anyhow::Result<Self> {
         let _ = std::fs::remove_file(data.join("addrs.json"));
         let log = data.with_extension("server.log");
         let mut process = Process::start(
@@ -51,15 +51,18 @@ impl Server {
             "muster-server",
             &log,
         )?;
-        let addrs = {
+        let (web, devices) = {
             let process = std::cell::RefCell::new(&mut process);
             eventually("the server's addresses", START, || async {
                 process.borrow_mut().ensure_running()?;
-                Ok(read_addrs(data))
+                Ok(if arguments[0] == "serve" {
+                    given_addrs(&arguments)
+                } else {
+                    read_addrs(data)
+                })
             })
             .await?
         };
-        let (web, devices) = addrs;
         let server = Self {
             process,
             data: data.to_owned(),
@@ -75,8 +78,9 @@ impl Server {
         let url = format!("{}/status/ready", self.url);
         let client = reqwest::Client::builder().no_proxy().build()?;
         eventually("the server to be ready", START, || async {
-            let answer = client.get(&url).send().await?;
-            Ok(answer.status().is_success().then_some(()))
+            // A node by `serve` does not listen at once.
+            let answer = client.get(&url).send().await.ok();
+            Ok(answer.filter(|answer| answer.status().is_success()).map(|_| ()))
         })
         .await
     }
@@ -173,6 +177,11 @@ impl Server {
         Self::launch(&data, arguments).await
     }
 
+    /// Kills it as a power cut would.
+    pub fn kill(mut self) {
+        self.process.kill();
+    }
+
     /// Asks it to end, and waits.
     ///
     /// # Errors
@@ -180,6 +189,15 @@ impl Server {
     pub fn stop(mut self) -> anyhow::Result<()> {
         self.process.stop()
     }
+}
+
+/// The addresses that a node by `serve` was given.
+fn given_addrs(arguments: &[String]) -> Option<(SocketAddr, SocketAddr)> {
+    let addr = |flag: &str| {
+        let at = arguments.iter().position(|one| one == flag)?;
+        arguments.get(at + 1)?.parse().ok()
+    };
+    Some((addr("--web")?, addr("--devices")?))
 }
 
 fn read_addrs(data: &Path) -> Option<(SocketAddr, SocketAddr)> {

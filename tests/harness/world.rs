@@ -9,6 +9,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::board::Wiring;
+use crate::certificates::Issued;
+use crate::nodes::{Installation, Nats};
 use crate::{Api, Authority, Board, Kiosk, Power, Server, eventually};
 
 /// The product of every world.
@@ -42,6 +44,24 @@ impl World {
         passable(folder.path())?;
         let server = Server::start(&folder.path().join("server"), arguments).await?;
         let api = server.admin().await?;
+        Self::of(server, api, folder).await
+    }
+
+    /// Two nodes of one installation: devices of this world connect to the second, its API is the first's, which is given
+    /// beside it.
+    ///
+    /// # Errors
+    /// When a node does not get ready.
+    pub async fn on_two_nodes(nats: Option<&Nats>) -> anyhow::Result<(Self, Server)> {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let folder = tempfile::Builder::new().prefix("muster-test-").tempdir()?;
+        let installation = Installation::new(folder.path(), nats).await?;
+        let (first, second) = (installation.node("first").await?, installation.node("second").await?);
+        let api = installation.admin(&first).await?;
+        Ok((Self::of(second, api, folder).await?, first))
+    }
+
+    async fn of(server: Server, api: Api, folder: TempDir) -> anyhow::Result<Self> {
         let key = PrivateKey::generate()?;
         api.post("/orgs/default/products", json!({ "name": PRODUCT })).await?;
         let trusted = json!({ "name": "release", "key": key.public().to_string() });
@@ -70,6 +90,22 @@ impl World {
         let archive = kiosk.build(&self.key)?;
         let uploaded = self.api.upload(&self.product, archive.clone()).await?.data()?;
         Ok((archive, uploaded["uuid"].as_str().context("no uuid")?.to_owned()))
+    }
+
+    /// Registers a device by hand, and gives its certificate.
+    ///
+    /// # Errors
+    /// When the server refuses it.
+    pub async fn device(&self, identifier: &str) -> anyhow::Result<Issued> {
+        use base64::Engine as _;
+        let cert = self.authority.device(identifier)?;
+        let devices = format!("{}/devices", self.product);
+        self.api.post(&devices, json!({ "identifier": identifier })).await?;
+        let pem = base64::engine::general_purpose::STANDARD.encode(&cert.cert);
+        self.api
+            .post(&format!("{devices}/{identifier}/certificates"), json!({ "cert": pem }))
+            .await?;
+        Ok(cert)
     }
 
     /// Makes a board that runs `archive`, and registers it.

@@ -103,7 +103,7 @@ async fn answer(wire: &mut Wire, reference: u64) -> anyhow::Result<bool> {
             Message::Text(text) => {
                 let frame = Frame::parse(&text)?;
                 if is_reply_to(&frame, reference) {
-                    let payload: Value = serde_json::from_str(frame.payload.get())?;
+                    let payload: Value = frame.payload.read()?;
                     return Ok(payload["status"] == "ok");
                 }
             }
@@ -160,7 +160,7 @@ async fn hear(fleet: &Fleet, wire: &mut Wire, voice: &mut Voice, text: &str) -> 
     let frame = Frame::parse(text)?;
     if &*frame.event == "phx_reply" {
         if frame.topic() == Topic::Extensions {
-            let payload: Value = serde_json::from_str(frame.payload.get())?;
+            let payload: Value = frame.payload.read()?;
             for text in voice.attached(&payload["response"])? {
                 wire.say(&text).await?;
             }

@@ -2,27 +2,13 @@
 
 use muster_tests::World;
 use muster_tests::wire::Wire;
-use serde_json::json;
 use tokio_tungstenite::tungstenite::Message;
-
-async fn device(world: &World, identifier: &str) -> anyhow::Result<muster_tests::certificates::Issued> {
-    use base64::Engine as _;
-    let cert = world.authority.device(identifier)?;
-    let devices = format!("{}/devices", world.product);
-    world.api.post(&devices, json!({ "identifier": identifier })).await?;
-    let pem = base64::engine::general_purpose::STANDARD.encode(&cert.cert);
-    world
-        .api
-        .post(&format!("{devices}/{identifier}/certificates"), json!({ "cert": pem }))
-        .await?;
-    Ok(cert)
-}
 
 #[tokio::test]
 async fn malformed_frames_end_their_own_link_only() -> anyhow::Result<()> {
     let world = World::new(&[]).await?;
     let ca = std::fs::read_to_string(world.server.ca())?;
-    let (good, bad) = (device(&world, "good").await?, device(&world, "bad").await?);
+    let (good, bad) = (world.device("good").await?, world.device("bad").await?);
     let mut calm = Wire::joined(world.server.devices, &ca, &good).await?;
     let large = format!(r#"["1","2","device","fwup_progress",{{"x":"{}"}}]"#, "x".repeat(70_000));
     let oversized = "x".repeat(1024 * 1024 + 100);
@@ -52,7 +38,7 @@ async fn malformed_frames_end_their_own_link_only() -> anyhow::Result<()> {
 async fn unknown_events_topics_and_binary_frames_are_ignored() -> anyhow::Result<()> {
     let world = World::new(&[]).await?;
     let ca = std::fs::read_to_string(world.server.ca())?;
-    let cert = device(&world, "odd").await?;
+    let cert = world.device("odd").await?;
     let mut wire = Wire::joined(world.server.devices, &ca, &cert).await?;
     for text in [
         r#"["1","5","device","no_such_event",{}]"#,
@@ -71,7 +57,7 @@ async fn unknown_events_topics_and_binary_frames_are_ignored() -> anyhow::Result
 async fn newest_link_of_a_device_wins() -> anyhow::Result<()> {
     let world = World::new(&[]).await?;
     let ca = std::fs::read_to_string(world.server.ca())?;
-    let cert = device(&world, "twice").await?;
+    let cert = world.device("twice").await?;
     let mut first = Wire::joined(world.server.devices, &ca, &cert).await?;
     let mut second = Wire::joined(world.server.devices, &ca, &cert).await?;
     assert!(first.closed().await?.is_none_or(|code| code == 1001));
@@ -85,7 +71,7 @@ async fn newest_link_of_a_device_wins() -> anyhow::Result<()> {
 async fn certificate_that_is_removed_ends_its_link() -> anyhow::Result<()> {
     let world = World::new(&[]).await?;
     let ca = std::fs::read_to_string(world.server.ca())?;
-    let cert = device(&world, "gone").await?;
+    let cert = world.device("gone").await?;
     let mut wire = Wire::joined(world.server.devices, &ca, &cert).await?;
     let path = format!("{}/devices/gone/certificates", world.product);
     let serial = world.api.get(&path).await?[0]["serial"]

@@ -3,6 +3,7 @@
 mod behaviours;
 mod by_hand;
 mod frames;
+mod nodes;
 mod power;
 mod refusals;
 mod rollout;

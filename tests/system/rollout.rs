@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use muster_tests::proxy::{Proxy, free_port};
 use muster_tests::{Kiosk, World, eventually};
 use serde_json::json;
 
@@ -75,5 +76,55 @@ async fn board_that_asks_for_later_is_told_again_then() -> anyhow::Result<()> {
         (Some("rescheduled"), Some("busy"))
     );
     assert_eq!(last["status"], "succeeded");
+    Ok(())
+}
+
+#[tokio::test]
+async fn download_whose_url_expired_goes_on_with_a_fresh_one_and_the_bytes_it_has() -> anyhow::Result<()> {
+    /// What the URLs of this server are good for, in seconds.
+    const LIFETIME: u64 = 2;
+    let devices = format!("127.0.0.1:{}", free_port()?);
+    let wire = Proxy::to(devices.parse()?).await?;
+    let (firmware_url, lifetime) = (format!("https://{}", wire.addr()), format!("{LIFETIME}s"));
+    let world = World::new(&[
+        "--devices",
+        &devices,
+        "--firmware-url",
+        &firmware_url,
+        "--firmware-url-lifetime",
+        &lifetime,
+    ])
+    .await?;
+    let large = |version| Kiosk {
+        root_bytes: 2_000_000,
+        ..Kiosk::new("kiosk", version)
+    };
+    let (old, _) = world.firmware(&large("1.0.0")).await?;
+    let (archive, new) = world.firmware(&large("1.1.0")).await?;
+    let board = world.board("kiosk-0001", &old, "").await?;
+    let _power = board.power_on()?;
+    wire.cut_and_hold(archive.len() as u64 / 2);
+    world.deploy("all", &new, 1).await?;
+    eventually("the download to be cut", PATIENCE, || async {
+        Ok((wire.cuts_made() == 1).then_some(()))
+    })
+    .await?;
+    // The server's clock is the machine's: the URL ends when it ends.
+    tokio::time::sleep(Duration::from_secs(LIFETIME + 1)).await;
+    wire.release();
+    board.until_runs(&world.api, &world.product, "1.1.0", PATIENCE).await?;
+    assert_eq!(world.until_ended(&board, PATIENCE).await?.0, "succeeded");
+    assert_eq!(world.updates(&board).await?.len(), 1, "the attempt that began went on");
+    let kept: Vec<u64> = board
+        .log()
+        .filter(|line| line["message"] == "download URL expired")
+        .filter_map(|line| line["done_bytes"].as_u64())
+        .collect();
+    assert!(
+        kept.iter().any(|bytes| *bytes > archive.len() as u64 / 4),
+        "went on with {kept:?} of {} bytes\n{}",
+        archive.len(),
+        board.log_tail()
+    );
     Ok(())
 }

@@ -12,6 +12,7 @@ use crate::{
     keys::PublicKey,
     metaconf::{self, Section, text},
     metadata::{Metadata, firmware_uuid, format_date},
+    nickname::nickname,
     target::BlockTarget,
     version,
     zip::{Entry, ZipReader, resource_name},
@@ -132,8 +133,9 @@ fn check_signature(head: &Head, keys: &[PublicKey]) -> Result<Signature, Error> 
 /// Takes the metadata out of `meta.conf`.
 pub(crate) fn metadata(config: &Section, uuid: Uuid, mtime: i64) -> Result<Metadata, Error> {
     let get = |name: &str| config.text(name).map(text).filter(|value| !value.is_empty());
-    if get("meta-uuid").is_some_and(|stated| stated != uuid.to_string()) || get("meta-nickname").is_some() {
-        let reason = "it may not state its own meta-uuid or meta-nickname".to_owned();
+    let other = |name: &str, computed: String| get(name).is_some_and(|stated| stated != computed);
+    if other("meta-uuid", uuid.to_string()) || other("meta-nickname", nickname(uuid)) {
+        let reason = "it may not state another meta-uuid or meta-nickname than its own".to_owned();
         return Err(Error::BadMetadata { line: 0, reason });
     }
     let required = get("require-fwup-version");
@@ -178,8 +180,7 @@ impl<R: Read> Archive<R> {
         let signature = check_signature(&head, keys)?;
         let uuid = firmware_uuid(&head.meta_conf);
         let mut env = env.clone();
-        env.set("FWUP_META_UUID", uuid.to_string())
-            .set("FWUP_META_NICKNAME", "");
+        env.set_firmware(uuid);
         let config = metaconf::read(&head.meta_conf, &env).map_err(|problem| Error::BadMetadata {
             line: problem.line,
             reason: problem.reason,
@@ -266,7 +267,7 @@ impl<R: Read> Archive<R> {
         mut self,
         target: &mut T,
         task: &str,
-        options: &ApplyOptions,
+        options: &ApplyOptions<'_>,
         observer: &mut dyn FnMut(Event),
     ) -> Result<Applied, Error> {
         let task = apply::apply(&mut self.zip, &self.config, target, task, options, observer)?;

@@ -10,10 +10,18 @@ pub const SIGNATURE_LEN: usize = 64;
 pub const ENTRY_NAME_MAX: usize = 512;
 /// Most entries an archive may have, those that no task names included.
 pub const ENTRIES_MAX: usize = 4096;
+/// Most bytes that are unpacked of an entry that `meta.conf` does not declare, to find its end.
+pub const UNDECLARED_MAX: u64 = 64 << 20;
+/// Largest image that [`crate::MemoryTarget`] grows to, in bytes.
+pub const MEMORY_TARGET_MAX: usize = 1 << 30;
 /// Most keys that [`crate::Archive::open`] takes (format §1.4).
 pub const KEYS_MAX: usize = 10;
 /// Most words of one function call, its name included (format §2.3).
 pub const CALL_WORDS_MAX: usize = 10;
+/// Largest resource, its holes counted, in bytes.
+pub const RESOURCE_MAX: u64 = 1 << 62;
+/// Most images that an OSIP header names.
+pub const OSIP_IMAGES_MAX: usize = 10;
 /// Most pieces of a sparse map (format §3).
 pub const SPARSE_PIECES_MAX: usize = 256;
 /// Deepest nesting of sections in a config.
@@ -22,6 +30,8 @@ pub const NESTING_MAX: usize = 16;
 pub const INCLUDE_DEPTH_MAX: usize = 10;
 /// Largest config, its includes counted, in bytes.
 pub const CONFIG_MAX: usize = 4 << 20;
+/// Deepest nesting of an expression in `define-eval()`.
+pub const EXPRESSION_DEPTH_MAX: usize = 32;
 /// Longest string that `${NAME}` substitution may make, in bytes.
 pub const STRING_MAX: usize = 1 << 20;
 /// Largest U-Boot environment, in bytes.
@@ -36,6 +46,22 @@ pub const FAT_VOLUMES_MAX: usize = 4;
 pub const FAT_PATTERN_MAX: usize = 4096;
 /// Longest path in a FAT volume, in bytes.
 pub const FAT_PATH_MAX: usize = 1024;
+/// Longest name in a FAT volume, in characters.
+pub const FAT_NAME_MAX: usize = 255;
+/// Most entries of a folder in a FAT volume, those of long names counted.
+pub const FAT_FOLDER_ENTRIES_MAX: u32 = 65_536;
+/// Largest number of a block: its byte offset must fit into 64 bits with room for what follows.
+pub const BLOCK_MAX: u64 = 1 << 50;
+/// Most blocks that one function fills, formats or trims: 2 TiB.
+pub const BLOCK_COUNT_MAX: u64 = u32::MAX as u64;
+/// Most partitions of a GPT (format §5.2).
+pub const GPT_PARTITIONS_MAX: usize = 16;
+/// Longest name of a GPT partition, in characters; what is longer is cut (format §5.2).
+pub const GPT_NAME_MAX: usize = 36;
+/// How many devices below another one `require-path-on-device` goes down (format §4.1).
+pub const SLAVES_DEPTH_MAX: usize = 3;
+/// How many devices it looks at on each level.
+pub const SLAVES_MAX: usize = 64;
 /// Bytes read or inflated at a time.
 pub const CHUNK: usize = 64 * 1024;
 
@@ -47,8 +73,9 @@ mod tests {
         apply::resource::Resource,
         create_from_str,
         fat::{FatError, Volumes, format},
+        fuzzing::recipe::{Style, entry},
         metaconf,
-        target::{Cache, WriteMode},
+        target::{BlockTarget as _, Cache, WriteMode},
         zip::{NewEntry, ZipReader, ZipWriter},
     };
 
@@ -134,6 +161,58 @@ mod tests {
     }
 
     #[test]
+    fn lengths_of_resources_are_bounded() {
+        for (length, good) in [(RESOURCE_MAX, true), (RESOURCE_MAX + 1, false), (1 << 63, false)] {
+            let conf = format!("file-resource r {{ length={{1,{}}} }}", length - 1);
+            let made = metaconf::read(conf.as_bytes(), &Env::new()).ok().and_then(|root| {
+                let resource = Resource::new(root.find("file-resource", b"r")?).ok()?;
+                Some(resource.full_len())
+            });
+            assert_eq!(made, good.then_some(length), "{length}");
+        }
+    }
+
+    /// Applies an empty task of an archive whose other entry does not say how long it is.
+    fn passed_over(meta_conf: &str, len: u64) -> Result<(), Error> {
+        let mut archive = Vec::new();
+        let deflated_of_unknown_size = Style(0b01_0011);
+        entry(&mut archive, b"meta.conf", meta_conf.as_bytes(), Style(1));
+        entry(
+            &mut archive,
+            b"data/r",
+            &vec![0; len as usize],
+            deflated_of_unknown_size,
+        );
+        let archive = open(&archive)?;
+        let options = crate::ApplyOptions::default();
+        archive
+            .apply(&mut MemoryTarget::new(0), "t", &options, &mut |_| ())
+            .map(|_| ())
+    }
+
+    #[test]
+    fn what_is_passed_over_ends_at_its_declared_length_or_a_limit() {
+        for (len, good) in [(UNDECLARED_MAX, true), (UNDECLARED_MAX + 1, false)] {
+            let done = passed_over("task t { }", len);
+            assert_eq!(done.is_ok(), good, "{done:?}");
+        }
+        for (len, good) in [(1 << 20, true), ((1 << 20) + 1, true), (2 << 20, false)] {
+            let done = passed_over("task t { } file-resource r { length=1048577 }", len);
+            assert_eq!(done.is_ok(), good, "{done:?}");
+        }
+    }
+
+    #[test]
+    fn memory_targets_are_bounded() {
+        let mut target = MemoryTarget::new(100);
+        for offset in [MEMORY_TARGET_MAX as u64, u64::MAX - 1, u64::MAX] {
+            assert!(target.write_at(offset, &[1]).is_err());
+        }
+        assert_eq!(target.bytes.len(), 100);
+        target.write_at(4096, &[1]).unwrap();
+    }
+
+    #[test]
     fn configs_are_bounded() {
         let dir = tempfile::tempdir().unwrap();
         let made =
@@ -173,8 +252,11 @@ mod tests {
                 .unwrap();
             assert!(volumes.count() <= FAT_VOLUMES_MAX);
         }
-        let long = [b'x'; FAT_PATH_MAX + 1];
-        let touched = volumes.at(&mut cache, 0).unwrap().touch(&mut cache, &long);
-        assert!(matches!(touched, Err(FatError::Name)));
+        for path in [vec![b'x'; FAT_NAME_MAX + 1], [b'/'; FAT_PATH_MAX + 1].to_vec()] {
+            let touched = volumes.at(&mut cache, 0).unwrap().touch(&mut cache, &path);
+            assert!(matches!(touched, Err(FatError::Name)));
+        }
+        let name = [b'x'; FAT_NAME_MAX];
+        volumes.at(&mut cache, 0).unwrap().touch(&mut cache, &name).unwrap();
     }
 }

@@ -2,6 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use uuid::Uuid;
+
+use crate::nickname::nickname;
+
 /// The variables that `${NAME}` in a `meta.conf` or a config may name (format §2.1).
 ///
 /// The process environment is never consulted. `FWUP_META_UUID` and `FWUP_META_NICKNAME` are set by the crate while an
@@ -26,6 +30,12 @@ impl Env {
     /// The bytes of a variable's value.
     pub fn get(&self, name: &str) -> Option<&[u8]> {
         self.vars.get(name).map(Vec::as_slice)
+    }
+
+    /// Sets what is known of the firmware that is being read (format §2.1).
+    pub(crate) fn set_firmware(&mut self, uuid: Uuid) {
+        self.set("FWUP_META_UUID", uuid.to_string())
+            .set("FWUP_META_NICKNAME", nickname(uuid));
     }
 
     pub(crate) fn set_bytes(&mut self, name: &str, value: Vec<u8>) {

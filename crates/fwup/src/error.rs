@@ -153,6 +153,17 @@ pub enum Error {
         /// What is wrong.
         reason: String,
     },
+    /// The caller does not allow a function of the chosen task, or the target has no room for what it writes. Nothing
+    /// was written.
+    #[error("{event}: {function}: {reason}")]
+    NotAllowed {
+        /// The event in which it stands.
+        event: String,
+        /// Name of the function.
+        function: &'static str,
+        /// Why not.
+        reason: String,
+    },
     /// The firmware's own `error()` function spoke.
     #[error("{0}")]
     Refused(String),
@@ -163,6 +174,14 @@ pub enum Error {
         function: String,
         /// Byte offset on the target that the function is about.
         offset: u64,
+        /// Why.
+        reason: String,
+    },
+    /// A function that reaches outside of the target failed.
+    #[error("{function} failed: {reason}")]
+    HostFunctionFailed {
+        /// Name of the function with its argument.
+        function: String,
         /// Why.
         reason: String,
     },
@@ -254,9 +273,11 @@ pub enum ErrorKind {
     NoApplicableTask,
     /// A function is unknown or has bad arguments.
     BadFunction,
+    /// A function is not allowed by the caller, or cannot do its work on this target.
+    NotAllowed,
     /// The firmware's own `error()`.
     Refused,
-    /// A function failed on the target's contents.
+    /// A function failed on the target's contents, or outside of it.
     FunctionFailed,
     /// The target is too small.
     TargetTooSmall,
@@ -290,8 +311,9 @@ impl Error {
             Self::MissingResource { .. } => ErrorKind::MissingResource,
             Self::NoApplicableTask { .. } => ErrorKind::NoApplicableTask,
             Self::BadFunction { .. } => ErrorKind::BadFunction,
+            Self::NotAllowed { .. } => ErrorKind::NotAllowed,
             Self::Refused(_) => ErrorKind::Refused,
-            Self::FunctionFailed { .. } => ErrorKind::FunctionFailed,
+            Self::FunctionFailed { .. } | Self::HostFunctionFailed { .. } => ErrorKind::FunctionFailed,
             Self::TargetTooSmall { .. } => ErrorKind::TargetTooSmall,
             Self::Source { .. } => ErrorKind::Source,
             Self::Target { .. } | Self::VerifyWrite { .. } => ErrorKind::Target,

@@ -21,21 +21,29 @@
 mod apply;
 mod archive;
 pub mod caps;
+mod cipher;
 mod create;
 mod env;
 mod error;
 mod fat;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
+mod gpt;
 mod keys;
 mod mbr;
 mod metaconf;
 mod metadata;
+mod nickname;
+#[cfg(test)]
+mod round_trips;
 mod sign;
 mod target;
 pub mod uboot_env;
 mod version;
 mod zip;
 
-pub use apply::{Applied, ApplyOptions, Event};
+pub use apply::{Applied, ApplyOptions, Event, Host, HostSink, Outlet};
 pub use archive::{Archive, ResourceInfo, Signature, Verified};
 pub use create::{CreateOptions, create, create_from_str};
 pub use env::Env;

@@ -1,6 +1,7 @@
 //! The partition table of a master boot record (format §5.1).
 
 use crate::{
+    caps,
     metaconf::{Section, parse_u64, text},
     target::BLOCK,
 };
@@ -74,7 +75,7 @@ impl Mbr {
             bootstrap: bootstrap(section)?,
             signature: number(section, "signature", u64::from(u32::MAX))?.unwrap_or(0) as u32,
             partitions: Default::default(),
-            osip: section.flag("include-osip").then(|| osip(section)),
+            osip: section.flag("include-osip").then(|| osip(section)).transpose()?,
         };
         if mbr.osip.is_some() && !mbr.bootstrap.is_empty() {
             return Err("bootstrap-code and include-osip exclude each other".into());
@@ -239,9 +240,12 @@ fn partition(section: &Section, may_be_extended: bool) -> Result<Partition, Stri
 }
 
 /// The header that some Intel systems read in place of a bootstrap.
-fn osip(section: &Section) -> Vec<u8> {
+fn osip(section: &Section) -> Result<Vec<u8>, String> {
     let value = |section: &Section, name: &str, default: i64| section.number(name).unwrap_or(default);
-    let images: Vec<_> = section.sections("osii").take(10).collect();
+    let images: Vec<_> = section.sections("osii").collect();
+    if images.len() > caps::OSIP_IMAGES_MAX {
+        return Err(format!("there are more than {} osii sections", caps::OSIP_IMAGES_MAX));
+    }
     let mut header = b"$OS$\0".to_vec();
     header.extend([
         value(section, "osip-minor", 0) as u8,
@@ -265,7 +269,7 @@ fn osip(section: &Section) -> Vec<u8> {
         header.extend([value(image, "attribute", 15) as u8, 0, 0, 0]);
     }
     header[7] = header.iter().fold(0, |sum, byte| sum ^ byte);
-    header
+    Ok(header)
 }
 
 #[cfg(test)]
@@ -303,6 +307,16 @@ mod tests {
             "signature = x",
         ] {
             assert!(mbr(body).is_err(), "{body}");
+        }
+    }
+
+    #[test]
+    fn images_of_an_osip_header_are_counted() {
+        for (count, good) in [(caps::OSIP_IMAGES_MAX, true), (caps::OSIP_IMAGES_MAX + 1, false)] {
+            let images: String = (0..count)
+                .map(|number| format!("osii {number} {{ attribute = 1 }} "))
+                .collect();
+            assert_eq!(mbr(&format!("include-osip = true {images}")).is_ok(), good);
         }
     }
 

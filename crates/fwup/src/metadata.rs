@@ -2,7 +2,10 @@
 
 use uuid::Uuid;
 
-use crate::metaconf::{quote, text};
+use crate::{
+    metaconf::{quote, text},
+    nickname::nickname,
+};
 
 /// The metadata of an archive (format §2.5). Empty values count as absent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -34,6 +37,11 @@ pub struct Metadata {
 }
 
 impl Metadata {
+    /// Two words made from the UUID, for people (format §1.6).
+    pub fn nickname(&self) -> String {
+        nickname(self.uuid)
+    }
+
     /// The values that are there under their names in a config, in the order in which fwup lists them.
     pub fn pairs(&self) -> Vec<(&'static str, String)> {
         let values = [
@@ -51,10 +59,11 @@ impl Metadata {
         let given = values
             .into_iter()
             .filter_map(|(name, value)| Some((name, value.clone()?)));
-        given.chain([("meta-uuid", self.uuid.to_string())]).collect()
+        let computed = [("meta-uuid", self.uuid.to_string()), ("meta-nickname", self.nickname())];
+        given.chain(computed).collect()
     }
 
-    /// What `fwup -m` prints, but for the nickname: a line `name=value` for every value, quoted where needed.
+    /// What `fwup -m` prints: a line `name=value` for every value, quoted where needed.
     pub fn listing(&self) -> String {
         let line = |(name, value): (&str, String)| format!("{name}={}\n", text(&quote(value.as_bytes())));
         self.pairs().into_iter().map(line).collect()

@@ -2,7 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Frame, FrameError, Join, Ref, StatusUpdate, Topic, lenient, push};
+use crate::frame::Head;
+use crate::limits::CONNECTION_TYPES_MAX;
+use crate::{
+    Archive, Encoding, Frame, FrameError, Join, Message, PublicKeys, Ref, Script, ScriptResult, StatusUpdate, Topic,
+    Update, lenient,
+};
 
 /// What an update is doing when it reports progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +39,10 @@ pub enum FromDevice {
     Rebooting,
     /// The interface that carries the link.
     NetworkInterface(String),
+    /// The kinds of connection that the device has.
+    ConnectionTypes(Vec<String>),
+    /// What became of a script.
+    Script(ScriptResult),
     /// Something that this version does not know; it changes nothing.
     Unknown,
 }
@@ -54,17 +63,25 @@ struct Interface {
     interface: Option<String>,
 }
 
-#[derive(Serialize)]
-struct Empty {}
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Types {
+    #[serde(deserialize_with = "lenient::list::<_, _, CONNECTION_TYPES_MAX>")]
+    values: Vec<String>,
+}
+
+/// A payload that says nothing.
+#[derive(Debug, Serialize)]
+pub(crate) struct Empty {}
 
 impl FromDevice {
     /// Reads a frame of the topic `device`. A payload that does not fit its event is [`FromDevice::Unknown`], a join
     /// whose payload is no object is an empty join.
     pub fn read(frame: &Frame<'_>) -> Self {
-        let payload = frame.payload.get();
+        let payload = &frame.payload;
         match &*frame.event {
-            "phx_join" => Self::Join(Box::new(serde_json::from_str(payload).unwrap_or_default())),
-            "fwup_progress" | "update_progress" => match serde_json::from_str(payload) {
+            "phx_join" => Self::Join(Box::new(payload.read().unwrap_or_default())),
+            "fwup_progress" | "update_progress" => match payload.read() {
                 Ok(Progress {
                     stage,
                     value: Some(value),
@@ -74,102 +91,68 @@ impl FromDevice {
                 },
                 _ => Self::Unknown,
             },
-            "status_update" => serde_json::from_str(payload).map_or(Self::Unknown, Self::Status),
+            "status_update" => payload.read().map_or(Self::Unknown, Self::Status),
             "firmware_validated" => Self::FirmwareValidated,
             "rebooting" => Self::Rebooting,
-            "report_network_interface" => match serde_json::from_str(payload) {
+            "report_network_interface" => match payload.read() {
                 Ok(Interface {
                     interface: Some(interface),
                 }) => Self::NetworkInterface(interface),
+                _ => Self::Unknown,
+            },
+            "connection_types" => payload
+                .read()
+                .map_or(Self::Unknown, |Types { values }| Self::ConnectionTypes(values)),
+            "scripts/run" => match payload.read_large::<ScriptResult>() {
+                Ok(result) if !result.reference.is_empty() => Self::Script(result),
                 _ => Self::Unknown,
             },
             _ => Self::Unknown,
         }
     }
 
-    /// The text that a device sends.
+    /// The message that a device sends.
     ///
     /// # Errors
     /// Never for a value of this type.
-    pub fn write(&self, join_ref: &Ref, reference: &Ref) -> Result<String, FrameError> {
-        let (join_ref, reference) = (Some(join_ref), Some(reference));
+    pub fn encode(&self, encoding: Encoding, join_ref: &Ref, reference: &Ref) -> Result<Message, FrameError> {
+        let head = Head {
+            encoding,
+            join_ref: Some(join_ref),
+            reference: Some(reference),
+            topic: Topic::Device,
+        };
         match self {
-            Self::Join(join) => push(join_ref, reference, Topic::Device, "phx_join", join),
+            Self::Join(join) => head.put("phx_join", join),
             Self::Progress { stage, percent } => {
                 let payload = Progress {
                     stage: *stage,
                     value: Some(u64::from(*percent)),
                 };
-                push(join_ref, reference, Topic::Device, "fwup_progress", &payload)
+                head.put("fwup_progress", &payload)
             }
-            Self::Status(status) => push(join_ref, reference, Topic::Device, "status_update", status),
-            Self::FirmwareValidated => push(join_ref, reference, Topic::Device, "firmware_validated", &Empty {}),
-            Self::Rebooting => push(join_ref, reference, Topic::Device, "rebooting", &Empty {}),
+            Self::Status(status) => head.put("status_update", status),
+            Self::FirmwareValidated => head.put("firmware_validated", &Empty {}),
+            Self::Rebooting => head.put("rebooting", &Empty {}),
             Self::NetworkInterface(interface) => {
                 let payload = Interface {
                     interface: Some(interface.clone()),
                 };
-                push(join_ref, reference, Topic::Device, "report_network_interface", &payload)
+                head.put("report_network_interface", &payload)
             }
-            Self::Unknown => push(join_ref, reference, Topic::Device, "unknown", &Empty {}),
+            Self::ConnectionTypes(values) => head.put("connection_types", &Types { values: values.clone() }),
+            Self::Script(result) => head.put("scripts/run", result),
+            Self::Unknown => head.put("unknown", &Empty {}),
         }
     }
-}
 
-/// The firmware that an update leads to, also when a delta is sent.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct FirmwareMeta {
-    /// UUID of the target firmware.
-    pub uuid: String,
-    /// Product name.
-    pub product: String,
-    /// Board.
-    pub platform: String,
-    /// CPU architecture.
-    pub architecture: String,
-    /// Version.
-    pub version: String,
-    /// Free text.
-    pub author: Option<String>,
-    /// Free text.
-    pub description: Option<String>,
-    /// Free text.
-    pub misc: Option<String>,
-    /// Free text, mostly a commit id.
-    pub vcs_identifier: Option<String>,
-}
-
-/// The `update` push: run this firmware.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Update {
-    /// False, with everything else absent, when the update was withdrawn at the last moment.
-    pub update_available: bool,
-    /// Absolute http or https URL of the file.
-    #[serde(default)]
-    pub firmware_url: Option<String>,
-    /// The target firmware.
-    #[serde(default)]
-    pub firmware_meta: Option<FirmwareMeta>,
-    /// Size of the file at the URL, in bytes.
-    #[serde(default, deserialize_with = "lenient::count")]
-    pub size: Option<u64>,
-    /// Upper-case hex SHA-256 of the file at the URL.
-    #[serde(default, deserialize_with = "lenient::text")]
-    pub checksum: Option<String>,
-    /// Upper-case hex SHA-256 of each 1 MiB part of the file.
-    #[serde(default)]
-    pub partials_checksums: Option<Vec<String>>,
-    /// Number of the deployment group, where servers number them.
-    #[serde(default)]
-    pub deployment_id: Option<u64>,
-}
-
-/// The org's signing keys in base64.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PublicKeys {
-    /// Ed25519 public keys in base64.
-    pub keys: Vec<String>,
+    /// The JSON text that a device sends, for who speaks nothing else.
+    ///
+    /// # Errors
+    /// Never for a value of this type.
+    pub fn write(&self, join_ref: &Ref, reference: &Ref) -> Result<String, FrameError> {
+        Ok(self.encode(Encoding::Json, join_ref, reference)?.into_text())
+    }
 }
 
 /// What a server says on the topic `device`.
@@ -187,6 +170,10 @@ pub enum ToDevice {
     Identify,
     /// Join the topic `extensions`.
     GetExtensions,
+    /// Take this archive.
+    Archive(Box<Archive>),
+    /// Run this script.
+    RunScript(Script),
     /// Something that this version does not know; it is ignored.
     Unknown(String),
 }
@@ -194,41 +181,62 @@ pub enum ToDevice {
 impl ToDevice {
     /// Reads a push of the topic `device`. One whose payload does not fit is [`ToDevice::Unknown`].
     pub fn read(frame: &Frame<'_>) -> Self {
-        let payload = frame.payload.get();
+        let payload = &frame.payload;
         let unknown = || Self::Unknown(frame.event.to_string());
         match &*frame.event {
-            "update" => {
-                serde_json::from_str(payload).map_or_else(|_| unknown(), |update| Self::Update(Box::new(update)))
-            }
-            "fwup_public_keys" => serde_json::from_str(payload).map_or_else(|_| unknown(), Self::FirmwareKeys),
-            "archive_public_keys" => serde_json::from_str(payload).map_or_else(|_| unknown(), Self::ArchiveKeys),
+            "update" => payload
+                .read_large()
+                .map_or_else(|_| unknown(), |update| Self::Update(Box::new(update))),
+            "fwup_public_keys" => payload.read().map_or_else(|_| unknown(), Self::FirmwareKeys),
+            "archive_public_keys" => payload.read().map_or_else(|_| unknown(), Self::ArchiveKeys),
             "reboot" => Self::Reboot,
             "identify" => Self::Identify,
             "extensions:get" => Self::GetExtensions,
+            "archive" => payload
+                .read()
+                .map_or_else(|_| unknown(), |archive| Self::Archive(Box::new(archive))),
+            "scripts/run" => payload.read_large().map_or_else(|_| unknown(), Self::RunScript),
             _ => unknown(),
         }
     }
 
-    /// The text that a server sends: never with a `ref` (device-link §2.1).
+    /// The message that a server sends: never with a `ref` (device-link §2.1).
+    ///
+    /// # Errors
+    /// Never for a value of this type.
+    pub fn encode(&self, encoding: Encoding, join_ref: Option<&Ref>) -> Result<Message, FrameError> {
+        let head = Head {
+            encoding,
+            join_ref,
+            reference: None,
+            topic: Topic::Device,
+        };
+        match self {
+            Self::Update(update) => head.put("update", update),
+            Self::FirmwareKeys(keys) => head.put("fwup_public_keys", keys),
+            Self::ArchiveKeys(keys) => head.put("archive_public_keys", keys),
+            Self::Reboot => head.put("reboot", &Empty {}),
+            Self::Identify => head.put("identify", &Empty {}),
+            Self::GetExtensions => head.put("extensions:get", &Empty {}),
+            Self::Archive(archive) => head.put("archive", archive),
+            Self::RunScript(script) => head.put("scripts/run", script),
+            Self::Unknown(event) => head.put(event, &Empty {}),
+        }
+    }
+
+    /// The JSON text that a server sends, for who speaks nothing else.
     ///
     /// # Errors
     /// Never for a value of this type.
     pub fn write(&self, join_ref: Option<&Ref>) -> Result<String, FrameError> {
-        match self {
-            Self::Update(update) => push(join_ref, None, Topic::Device, "update", update),
-            Self::FirmwareKeys(keys) => push(join_ref, None, Topic::Device, "fwup_public_keys", keys),
-            Self::ArchiveKeys(keys) => push(join_ref, None, Topic::Device, "archive_public_keys", keys),
-            Self::Reboot => push(join_ref, None, Topic::Device, "reboot", &Empty {}),
-            Self::Identify => push(join_ref, None, Topic::Device, "identify", &Empty {}),
-            Self::GetExtensions => push(join_ref, None, Topic::Device, "extensions:get", &Empty {}),
-            Self::Unknown(event) => push(join_ref, None, Topic::Device, event, &Empty {}),
-        }
+        Ok(self.encode(Encoding::Json, join_ref)?.into_text())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::FirmwareMeta;
 
     fn from_device(text: &str) -> FromDevice {
         FromDevice::read(&Frame::parse(text).unwrap())

@@ -1,8 +1,18 @@
-//! Phoenix V2 JSON: one text message is `[join_ref, ref, topic, event, payload]` (device-link §2.1).
+//! One message is `[join_ref, ref, topic, event, payload]`, as JSON or as MessagePack (device-link §2.1, §2.4).
 
-use serde::de::{IgnoredAny, SeqAccess, Visitor};
+use std::borrow::Cow;
+
+use serde::de::{DeserializeOwned, Error as _, IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 use serde_json::value::RawValue;
+
+use crate::limits::PAYLOAD_MAX;
+use crate::msgpack::{self, MessagePackError};
+use crate::{Encoding, Message};
+
+/// Payloads' fields that MessagePack carries as times, by their event.
+const TIMES: [(&str, &str); 1] = [("health:report", "/value/timestamp")];
 
 /// `join_ref` or `ref`. Clients send decimal strings; whatever kind came is echoed as it came.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -59,7 +69,44 @@ impl Topic {
     }
 }
 
-/// One message, borrowed from the text that carried it.
+/// The payload of a message, not parsed into its type yet.
+#[derive(Debug)]
+pub enum Payload<'a> {
+    /// JSON text.
+    Json(&'a RawValue),
+    /// What MessagePack was read into, and the length in bytes of the message that held it.
+    Tree(Value, usize),
+}
+
+impl Payload<'_> {
+    /// Reads the payload into its type.
+    ///
+    /// # Errors
+    /// When it does not fit, or is larger than [`PAYLOAD_MAX`].
+    pub fn read<T: DeserializeOwned>(&self) -> Result<T, FrameError> {
+        let length = match self {
+            Self::Json(json) => json.get().len(),
+            Self::Tree(_, length) => *length,
+        };
+        if length > PAYLOAD_MAX {
+            return Err(FrameError::Large);
+        }
+        self.read_large()
+    }
+
+    /// Reads a payload of any size: for types that keep nothing but a few texts of it.
+    ///
+    /// # Errors
+    /// When it does not fit.
+    pub fn read_large<T: DeserializeOwned>(&self) -> Result<T, FrameError> {
+        Ok(match self {
+            Self::Json(json) => serde_json::from_str(json.get())?,
+            Self::Tree(value, _) => T::deserialize(value)?,
+        })
+    }
+}
+
+/// One message, borrowed from what carried it.
 #[derive(Debug)]
 pub struct Frame<'a> {
     /// The join that this message belongs to, if the sender said so.
@@ -67,17 +114,26 @@ pub struct Frame<'a> {
     /// The sender's counter; absent on what a server pushes.
     pub reference: Option<Ref>,
     /// The topic's name as it stood in the message.
-    pub topic: std::borrow::Cow<'a, str>,
+    pub topic: Cow<'a, str>,
     /// The event's name.
-    pub event: std::borrow::Cow<'a, str>,
-    /// The payload, not parsed yet.
-    pub payload: &'a RawValue,
+    pub event: Cow<'a, str>,
+    /// The payload.
+    pub payload: Payload<'a>,
 }
 
-/// Why a text is not a message.
+/// Why something is not a message, or not this message.
 #[derive(Debug, thiserror::Error)]
-#[error("not a five-element message: {0}")]
-pub struct FrameError(#[from] serde_json::Error);
+pub enum FrameError {
+    /// Not JSON, not five elements, or not what the type wants.
+    #[error("not a message: {0}")]
+    Json(#[from] serde_json::Error),
+    /// Not MessagePack.
+    #[error("not a message: it {0}")]
+    MessagePack(#[from] MessagePackError),
+    /// The payload is larger than [`PAYLOAD_MAX`].
+    #[error("the payload is larger than 64 KiB")]
+    Large,
+}
 
 impl<'a> Frame<'a> {
     /// Reads one text message. Elements after the fifth are ignored.
@@ -94,6 +150,46 @@ impl<'a> Frame<'a> {
     }
 }
 
+impl Frame<'static> {
+    /// Reads one binary message. Refs that are numbers become texts, elements after the fifth are ignored.
+    ///
+    /// # Errors
+    /// When the bytes are not MessagePack within its limits, not an array, or short of five elements.
+    pub fn parse_binary(bytes: &[u8]) -> Result<Self, FrameError> {
+        let Value::Array(elements) = msgpack::read(bytes)? else {
+            return Err(serde_json::Error::custom("not an array").into());
+        };
+        let mut elements = elements.into_iter();
+        let mut next = || {
+            elements
+                .next()
+                .ok_or_else(|| serde_json::Error::custom("not five elements"))
+        };
+        Ok(Self {
+            join_ref: text_ref(&next()?)?,
+            reference: text_ref(&next()?)?,
+            topic: text(next()?)?,
+            event: text(next()?)?,
+            payload: Payload::Tree(next()?, bytes.len()),
+        })
+    }
+}
+
+fn text_ref(value: &Value) -> Result<Option<Ref>, FrameError> {
+    let reference = Option::<Ref>::deserialize(value)?;
+    Ok(reference.map(|reference| match reference {
+        Ref::Number(number) => Ref::from(number),
+        text @ Ref::Text(_) => text,
+    }))
+}
+
+fn text(value: Value) -> Result<Cow<'static, str>, FrameError> {
+    match value {
+        Value::String(text) => Ok(text.into()),
+        _ => Err(serde_json::Error::custom("not a text").into()),
+    }
+}
+
 impl<'de: 'a, 'a> Deserialize<'de> for Frame<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_seq(FrameVisitor)
@@ -103,7 +199,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Frame<'a> {
 struct FrameVisitor;
 
 #[derive(Deserialize)]
-struct Text<'a>(#[serde(borrow)] std::borrow::Cow<'a, str>);
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 impl<'de> Visitor<'de> for FrameVisitor {
     type Value = Frame<'de>;
@@ -119,7 +215,7 @@ impl<'de> Visitor<'de> for FrameVisitor {
             reference: seq.next_element()?.ok_or_else(|| short(1))?,
             topic: seq.next_element::<Text<'de>>()?.ok_or_else(|| short(2))?.0,
             event: seq.next_element::<Text<'de>>()?.ok_or_else(|| short(3))?.0,
-            payload: seq.next_element()?.ok_or_else(|| short(4))?,
+            payload: Payload::Json(seq.next_element()?.ok_or_else(|| short(4))?),
         };
         while seq.next_element::<IgnoredAny>()?.is_some() {}
         Ok(frame)
@@ -136,7 +232,75 @@ pub enum Reply {
     Error,
 }
 
-/// The text of a push. A server's push has no `ref` (device-link §2.1), a device's has.
+#[derive(Serialize)]
+struct ReplyBody<'a, T> {
+    status: Reply,
+    response: &'a T,
+}
+
+/// What stands before the payload.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Head<'a> {
+    pub encoding: Encoding,
+    pub join_ref: Option<&'a Ref>,
+    pub reference: Option<&'a Ref>,
+    pub topic: Topic,
+}
+
+impl Head<'_> {
+    /// The message with this event and payload.
+    pub(crate) fn put(&self, event: &str, payload: &impl Serialize) -> Result<Message, FrameError> {
+        self.encoding
+            .push(self.join_ref, self.reference, self.topic, event, payload)
+    }
+}
+
+impl Encoding {
+    /// A push. A server's push has no `ref` (device-link §2.1), a device's has.
+    ///
+    /// # Errors
+    /// When the payload does not serialise, which no type of this crate does.
+    pub fn push(
+        self,
+        join_ref: Option<&Ref>,
+        reference: Option<&Ref>,
+        topic: Topic,
+        event: &str,
+        payload: &impl Serialize,
+    ) -> Result<Message, FrameError> {
+        self.write(&(join_ref, reference, topic.name(), event, payload), event)
+    }
+
+    /// A reply: both refs are echoed as they came.
+    ///
+    /// # Errors
+    /// When the response does not serialise, which no type of this crate does.
+    pub fn reply(
+        self,
+        join_ref: Option<&Ref>,
+        reference: Option<&Ref>,
+        topic: &str,
+        status: Reply,
+        response: &impl Serialize,
+    ) -> Result<Message, FrameError> {
+        let body = ReplyBody { status, response };
+        self.write(&(join_ref, reference, topic, "phx_reply", body), "phx_reply")
+    }
+
+    fn write(self, elements: &impl Serialize, event: &str) -> Result<Message, FrameError> {
+        Ok(match self {
+            Self::Json => Message::Text(serde_json::to_string(elements)?),
+            Self::MessagePack => {
+                let times = TIMES.iter().filter(|(of, _)| *of == event);
+                let times: Vec<String> = times.map(|(_, field)| format!("/4{field}")).collect();
+                let times: Vec<&str> = times.iter().map(String::as_str).collect();
+                Message::Binary(msgpack::write(&serde_json::to_value(elements)?, &times))
+            }
+        })
+    }
+}
+
+/// The JSON text of a push, for who speaks nothing else; see [`Encoding::push`].
 ///
 /// # Errors
 /// When the payload does not serialise, which no type of this crate does.
@@ -156,7 +320,7 @@ pub fn push(
     ))?)
 }
 
-/// The text of a reply: both refs are echoed as they came.
+/// The JSON text of a reply, for who speaks nothing else; see [`Encoding::reply`].
 ///
 /// # Errors
 /// When the response does not serialise, which no type of this crate does.
@@ -167,18 +331,8 @@ pub fn reply(
     status: Reply,
     response: &impl Serialize,
 ) -> Result<String, FrameError> {
-    #[derive(Serialize)]
-    struct Body<'a, T> {
-        status: Reply,
-        response: &'a T,
-    }
-    Ok(serde_json::to_string(&(
-        join_ref,
-        reference,
-        topic,
-        "phx_reply",
-        Body { status, response },
-    ))?)
+    let body = ReplyBody { status, response };
+    Ok(serde_json::to_string(&(join_ref, reference, topic, "phx_reply", body))?)
 }
 
 #[cfg(test)]
@@ -225,7 +379,49 @@ mod tests {
         }
     }
 
+    #[test]
+    fn message_pack_says_the_same() {
+        let heartbeat = [
+            0x95, 0xc0, 0xa1, 0x31, 0xa7, 0x70, 0x68, 0x6f, 0x65, 0x6e, 0x69, 0x78, 0xa9, 0x68, 0x65, 0x61, 0x72, 0x74,
+            0x62, 0x65, 0x61, 0x74, 0x80,
+        ];
+        let empty = serde_json::Map::new();
+        let one = Ref::from(1);
+        let written = Encoding::MessagePack.push(None, Some(&one), Topic::Phoenix, "heartbeat", &empty);
+        assert_eq!(written.unwrap(), Message::Binary(heartbeat.to_vec()));
+        let frame = Frame::parse_binary(&heartbeat).unwrap();
+        assert_eq!((frame.join_ref, frame.reference), (None, Some(one)));
+        assert_eq!((&*frame.topic, &*frame.event), ("phoenix", "heartbeat"));
+    }
+
+    #[test]
+    fn numeric_refs_of_message_pack_become_texts() {
+        let join = msgpack::write(&serde_json::json!([7, 7, "device", "phx_join", {}, "extra"]), &[]);
+        let frame = Frame::parse_binary(&join).unwrap();
+        assert_eq!(frame.join_ref, Some(Ref::from(7)));
+        for odd in [
+            serde_json::json!({}),
+            serde_json::json!([1, 2, "a", "b"]),
+            serde_json::json!([1, 2, 3, 4, 5]),
+        ] {
+            assert!(Frame::parse_binary(&msgpack::write(&odd, &[])).is_err(), "{odd}");
+        }
+    }
+
+    #[test]
+    fn large_payload_is_read_only_where_it_may_be() {
+        let text = format!(r#"[null,"1","console","up",{{"data":"{}"}}]"#, "x".repeat(PAYLOAD_MAX));
+        let frame = Frame::parse(&text).unwrap();
+        assert!(matches!(frame.payload.read::<Value>(), Err(FrameError::Large)));
+        assert!(frame.payload.read_large::<Value>().is_ok());
+    }
+
     proptest::proptest! {
+        #[test]
+        fn no_bytes_panic(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200)) {
+            let _ = Frame::parse_binary(&bytes);
+        }
+
         #[test]
         fn no_text_panics(text in ".{0,200}") {
             let _ = Frame::parse(&text);

@@ -190,8 +190,12 @@ impl Agent {
                 self.identify();
                 ControlFlow::Continue(())
             }
-            // The agent trusts its own keys only, and has no extensions.
-            ToDevice::FirmwareKeys(_) | ToDevice::ArchiveKeys(_) | ToDevice::GetExtensions => ControlFlow::Continue(()),
+            // The agent trusts its own keys only, takes no archives, runs no scripts and has no extensions.
+            ToDevice::FirmwareKeys(_)
+            | ToDevice::ArchiveKeys(_)
+            | ToDevice::GetExtensions
+            | ToDevice::Archive(_)
+            | ToDevice::RunScript(_) => ControlFlow::Continue(()),
             ToDevice::Unknown(event) => {
                 tracing::debug!(event, "unknown push ignored");
                 ControlFlow::Continue(())

@@ -154,7 +154,7 @@ impl Session {
         if self.joined || frame.reference.is_none() || frame.reference != self.join_ref {
             return None;
         }
-        let body: ReplyBody = serde_json::from_str(frame.payload.get()).ok()?;
+        let body: ReplyBody = frame.payload.read().ok()?;
         self.answer_by = None;
         match body.status {
             Reply::Ok => {

@@ -9,6 +9,7 @@ use crate::app::open_platform;
 use crate::config::{DatabaseFlags, Group, Inputs, MasterKeyFlags, Source, read_database};
 use crate::platform::Platform;
 use crate::platform::blobs::Blobs;
+use crate::platform::events::Bell;
 
 /// Where the database and its key are.
 #[derive(Debug, Args)]
@@ -34,7 +35,7 @@ impl Offline {
             None => given,
         };
         let (url, key) = read_database(inputs)?;
-        open_platform(&url, Blobs::forgetful(), key).await
+        open_platform(&url, Blobs::forgetful(), key, Bell::Postgres).await
     }
 }
 

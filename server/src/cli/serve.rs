@@ -4,7 +4,9 @@ use clap::Args;
 
 use super::{output, signals};
 use crate::app::Server;
-use crate::config::{DatabaseFlags, FrontFlags, Group, Inputs, MasterKeyFlags, Settings, StoreFlags, TlsFlags};
+use crate::config::{
+    DatabaseFlags, FrontFlags, Group, Inputs, MasterKeyFlags, NodeFlags, Settings, StoreFlags, TlsFlags,
+};
 
 /// The flags of `serve`.
 #[derive(Debug, Args)]
@@ -24,12 +26,21 @@ pub(super) struct Serve {
     #[command(flatten)]
     tls: TlsFlags,
     #[command(flatten)]
+    nodes: NodeFlags,
+    #[command(flatten)]
     front: FrontFlags,
 }
 
 impl Serve {
     pub(super) fn groups(&self) -> Vec<&dyn Group> {
-        vec![&self.database, &self.store, &self.master_key, &self.tls, &self.front]
+        vec![
+            &self.database,
+            &self.store,
+            &self.master_key,
+            &self.tls,
+            &self.nodes,
+            &self.front,
+        ]
     }
 }
 

@@ -76,12 +76,25 @@ group! {
         /// Where devices fetch firmware [env: MUSTER_FIRMWARE_URL] [default: https:// and the device listener's address]
         #[arg(value_name = "URL", help_heading = "Addresses")]
         firmware_url,
+        /// How long a URL of firmware is good for: a number with s, m, h or d [env: MUSTER_FIRMWARE_URL_LIFETIME] [default: 24h]
+        #[arg(value_name = "TIME", help_heading = "Addresses")]
+        firmware_url_lifetime,
         /// A listener of its own for Prometheus: /metrics without a token [env: MUSTER_METRICS_ADDR]
         #[arg(value_name = "ADDR", help_heading = "Figures")]
         metrics_addr,
         /// The bearer token that opens /metrics on the web listener [env: MUSTER_METRICS_TOKEN]
         #[arg(value_name = "TOKEN", help_heading = "Figures")]
         metrics_token,
+    }
+}
+
+group! {
+    /// How the nodes of one installation meet.
+    NodeFlags {
+        /// A NATS server that wakes the nodes when there is news, in place of the database's NOTIFY: nats://user:password@host:4222
+        /// [env: MUSTER_NATS_URL]
+        #[arg(value_name = "URL", help_heading = "Nodes")]
+        nats_url,
     }
 }
 

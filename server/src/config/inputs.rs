@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::flags::Group;
 
 /// Every key there is.
-const KEYS: [&str; 14] = [
+const KEYS: [&str; 16] = [
     "database_url",
     "store",
     "store_allow_http",
@@ -19,8 +19,10 @@ const KEYS: [&str; 14] = [
     "device_addr",
     "public_url",
     "firmware_url",
+    "firmware_url_lifetime",
     "metrics_addr",
     "metrics_token",
+    "nats_url",
     "log",
     "log_format",
 ];

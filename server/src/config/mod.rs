@@ -12,11 +12,13 @@ mod values;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-pub use flags::{DatabaseFlags, FrontFlags, Group, LogFlags, MasterKeyFlags, StoreFlags, TlsFlags};
+pub use flags::{DatabaseFlags, FrontFlags, Group, LogFlags, MasterKeyFlags, NodeFlags, StoreFlags, TlsFlags};
 pub use inputs::{ConfigError, Inputs, Source};
 pub use secrets::{Secret, read_master_key};
+use time::Duration;
 pub use values::{BaseUrl, LogFormat};
 
+use crate::platform::events::NatsUrl;
 use crate::platform::store::StoreUrl;
 use crate::platform::vault::MasterKey;
 
@@ -24,6 +26,8 @@ use crate::platform::vault::MasterKey;
 const WEB_ADDR: &str = "127.0.0.1:4000";
 /// Where the device listener is unless told otherwise.
 const DEVICE_ADDR: &str = "127.0.0.1:4001";
+/// How long a URL of firmware is good for unless told otherwise: a slow device reads a large archive for hours.
+const FIRMWARE_URL_LIFETIME: &str = "24h";
 /// What is logged unless told otherwise.
 const LOG: &str = "info";
 
@@ -40,6 +44,8 @@ pub struct Settings {
     pub device_cert: PathBuf,
     /// Its private key, as a PEM file.
     pub device_key: PathBuf,
+    /// The NATS server that wakes the nodes; `None` says the database does.
+    pub nats_url: Option<NatsUrl>,
     /// How it meets the world.
     pub front: Front,
 }
@@ -55,6 +61,8 @@ pub struct Front {
     pub public_url: Option<BaseUrl>,
     /// Where devices fetch firmware; `None` says the device listener's own address.
     pub firmware_url: Option<BaseUrl>,
+    /// How long a URL of firmware is good for.
+    pub firmware_url_lifetime: Duration,
     /// A listener of its own for figures.
     pub metrics_addr: Option<SocketAddr>,
     /// What opens the figures on the web listener.
@@ -88,6 +96,7 @@ impl Settings {
             "it opens the secrets in the database (muster-server up makes one: DATA_DIR/master.key)",
             read_master_key,
         );
+        let nats_url = inputs.optional("nats_url", str::parse);
         let device_cert = inputs.required("device_cert", "devices connect over TLS", values::file);
         let device_key = inputs.required("device_key", "devices connect over TLS", values::file);
         inputs.finish()?;
@@ -102,6 +111,7 @@ impl Settings {
             master_key,
             device_cert,
             device_key,
+            nats_url,
             front,
         })
     }
@@ -123,6 +133,11 @@ impl Front {
         let device_addr = inputs.with_default("device_addr", DEVICE_ADDR, values::addr);
         let public_url = inputs.optional("public_url", str::parse);
         let firmware_url = inputs.optional("firmware_url", str::parse);
+        let firmware_url_lifetime = inputs.with_default(
+            "firmware_url_lifetime",
+            FIRMWARE_URL_LIFETIME,
+            values::firmware_url_lifetime,
+        );
         let metrics_addr = inputs.optional("metrics_addr", values::addr);
         let metrics_token = inputs.optional("metrics_token", values::token);
         Some(Self {
@@ -130,6 +145,7 @@ impl Front {
             device_addr: device_addr?,
             public_url,
             firmware_url,
+            firmware_url_lifetime: firmware_url_lifetime?,
             metrics_addr,
             metrics_token,
         })

@@ -30,6 +30,10 @@ fn a_bad_value_names_the_key_its_source_the_problem_and_the_fix() {
         text.starts_with("public_url (from MUSTER_PUBLIC_URL) is \"muster.example.com\""),
         "{text}"
     );
+    for lifetime in ["24", "h", "0s", "8d", "-1s", "1w", "9999999999d"] {
+        let text = problem(&[("firmware_url_lifetime", lifetime)]);
+        assert!(text.contains("from 1s to 7d, such as 24h"), "{text}");
+    }
     let text = problem(&[("public_url", "https://a.example/muster")]);
     assert!(text.contains("something stands behind the host"), "{text}");
 }
@@ -130,4 +134,23 @@ fn urls_are_shown_without_the_scheme_s_own_port() {
     assert_eq!(shown("https://muster.example.com:443/"), "https://muster.example.com");
     assert_eq!(shown("http://[::1]:4000"), "http://[::1]:4000");
     assert!("https://user@host".parse::<BaseUrl>().is_err());
+}
+
+#[test]
+fn a_nats_url_is_taken_and_a_bad_one_is_not_repeated() {
+    for good in [
+        "nats://127.0.0.1:4222",
+        "tls://user:secret@nats.example:4222",
+        "nats://nats",
+    ] {
+        let url: NatsUrl = good.parse().unwrap();
+        assert!(!format!("{url:?}").contains("secret"));
+    }
+    for bad in ["", "nats.example:4222", "http://nats.example", "nats://:secret@:x"] {
+        let problem = bad.parse::<NatsUrl>().unwrap_err();
+        assert!(
+            problem.contains("nats://host:4222") && !problem.contains("secret"),
+            "{problem}"
+        );
+    }
 }

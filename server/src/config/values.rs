@@ -6,9 +6,15 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use actix_web::http::Uri;
+use time::Duration;
 use tracing_subscriber::EnvFilter;
 
 use super::secrets::Secret;
+
+/// How long a URL of firmware may be good for, at least: a device must have the time to use it.
+const FIRMWARE_URL_LIFETIME_MIN: Duration = Duration::seconds(1);
+/// … and at most: who holds one needs no other proof.
+const FIRMWARE_URL_LIFETIME_MAX: Duration = Duration::days(7);
 
 /// A URL with nothing behind its authority: `https://host:port`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -106,6 +112,26 @@ pub(super) fn addr(text: &str) -> Result<SocketAddr, String> {
             "is {text:?}, which is no address. Give an IP address and a port, such as 127.0.0.1:4000 or 0.0.0.0:4000."
         )
     })
+}
+
+/// How long a URL of firmware is good for.
+pub(super) fn firmware_url_lifetime(text: &str) -> Result<Duration, String> {
+    let fix = "Give a number with s, m, h or d, from 1s to 7d, such as 24h.";
+    let unit = match text.as_bytes().last() {
+        Some(b's') => 1,
+        Some(b'm') => 60,
+        Some(b'h') => 3600,
+        Some(b'd') => 24 * 3600,
+        _ => return Err(format!("is {text:?}, which is no time. {fix}")),
+    };
+    let number: u32 = text[..text.len() - 1]
+        .parse()
+        .map_err(|_| format!("is {text:?}, which is no time. {fix}"))?;
+    let lifetime = Duration::seconds(i64::from(number) * unit);
+    if !(FIRMWARE_URL_LIFETIME_MIN..=FIRMWARE_URL_LIFETIME_MAX).contains(&lifetime) {
+        return Err(format!("is {text:?}, which is too short or too long. {fix}"));
+    }
+    Ok(lifetime)
 }
 
 /// The URL of a database.

@@ -42,6 +42,8 @@ pub struct Joined {
     pub previous_version: Option<String>,
     /// Whether an update is in flight.
     pub in_flight: bool,
+    /// The link that it had on another node, and that the new one replaces.
+    pub elsewhere: Option<LinkId>,
 }
 
 /// Where an update in flight stands, for the lists.

@@ -20,4 +20,4 @@ pub mod url;
 mod views;
 
 pub use model::{Firmware, FirmwareId};
-pub use url::{FirmwareUrls, Holder, LINK_LIFETIME};
+pub use url::{FirmwareUrls, Holder};

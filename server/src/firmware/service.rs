@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::model::{self, Firmware};
 use super::store;
 use super::upload::news;
-use super::url::{FirmwareUrls, Holder, LINK_LIFETIME};
+use super::url::{FirmwareUrls, Holder};
 use crate::accounts::{Forbidden, Role, UserId};
 use crate::audit::{self, Act, Actor, Subject};
 use crate::platform::blobs::{BlobError, BlobName};
@@ -125,8 +125,8 @@ pub async fn download_path(
         Actor::User(id, _) => *id,
         Actor::System(_) => Uuid::nil(),
     };
-    let expires_at = platform.clock.now() + LINK_LIFETIME;
-    Ok(urls.path(product.org().id(), firmware.id, Holder::User(UserId(user)), expires_at))
+    let (org, holder) = (product.org().id(), Holder::User(UserId(user)));
+    Ok(urls.path(org, firmware.id, holder, platform.clock.now()))
 }
 
 /// Deletes firmware that has expired, and blobs that no row has: what a crash between store and database left.

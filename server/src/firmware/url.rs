@@ -16,8 +16,6 @@ use crate::accounts::{OrgId, UserId};
 use crate::platform::Platform;
 use crate::platform::vault::VaultError;
 
-/// How long a link is good for.
-pub const LINK_LIFETIME: Duration = Duration::hours(24);
 /// The name of the secret that signs links.
 const SECRET: &str = "firmware_url";
 /// Archives whose size and place are remembered: a rollout asks for few, many times.
@@ -29,6 +27,7 @@ pub struct FirmwareUrls(Arc<Inner>);
 
 struct Inner {
     base: String,
+    lifetime: Duration,
     key: hmac::Key,
     recent: Mutex<VecDeque<(Ticket, Arc<Archive>)>>,
 }
@@ -95,34 +94,36 @@ pub enum LinkError {
 }
 
 impl FirmwareUrls {
-    /// Links below `base`, an absolute URL without a slash at its end, signed by the server's own secret.
+    /// Links below `base`, an absolute URL without a slash at its end, signed by the server's own secret. Each is good
+    /// for `lifetime`.
     ///
     /// # Errors
     /// When the vault does not open the secret, or the database fails.
-    pub async fn open(platform: &Platform, base: &str) -> Result<Self, VaultError> {
+    pub async fn open(platform: &Platform, base: &str, lifetime: Duration) -> Result<Self, VaultError> {
         let mut tx = platform.db.begin().await?;
         let secret = platform.vault.secret(&mut tx, SECRET).await?;
         tx.commit().await?;
-        Ok(Self::new(base, &secret))
+        Ok(Self::new(base, &secret, lifetime))
     }
 
     /// Links below `base`, signed by this secret.
-    pub fn new(base: &str, secret: &[u8; 32]) -> Self {
+    pub fn new(base: &str, secret: &[u8; 32], lifetime: Duration) -> Self {
         Self(Arc::new(Inner {
             base: base.trim_end_matches('/').to_owned(),
+            lifetime,
             key: hmac::Key::new(hmac::HMAC_SHA256, secret),
             recent: Mutex::default(),
         }))
     }
 
-    /// The absolute URL by which this holder may fetch this archive until then.
-    pub fn sign(&self, org: OrgId, firmware: FirmwareId, holder: Holder, expires_at: OffsetDateTime) -> String {
-        format!("{}{}", self.0.base, self.path(org, firmware, holder, expires_at))
+    /// The absolute URL by which this holder may fetch this archive from now on.
+    pub fn sign(&self, org: OrgId, firmware: FirmwareId, holder: Holder, now: OffsetDateTime) -> String {
+        format!("{}{}", self.0.base, self.path(org, firmware, holder, now))
     }
 
     /// The same without scheme and host, for who is connected already.
-    pub fn path(&self, org: OrgId, firmware: FirmwareId, holder: Holder, expires_at: OffsetDateTime) -> String {
-        let expires = expires_at.unix_timestamp();
+    pub fn path(&self, org: OrgId, firmware: FirmwareId, holder: Holder, now: OffsetDateTime) -> String {
+        let expires = (now + self.0.lifetime).unix_timestamp();
         let (kind, id) = holder.parameter();
         let tag = hmac::sign(&self.0.key, message(org, firmware, holder, expires).as_bytes());
         let signature = URL_SAFE_NO_PAD.encode(tag);
@@ -195,6 +196,7 @@ mod tests {
     const ORG: OrgId = OrgId(Uuid::from_u128(1));
     const FIRMWARE: FirmwareId = FirmwareId(Uuid::from_u128(2));
     const DEVICE: Uuid = Uuid::from_u128(3);
+    const LIFETIME: Duration = Duration::hours(24);
 
     fn signed(url: &str) -> Signed {
         let query = url.split_once('?').unwrap().1;
@@ -212,19 +214,19 @@ mod tests {
 
     #[test]
     fn a_link_opens_its_archive_until_it_ends() {
-        let urls = FirmwareUrls::new("https://fw.example/", &[1; 32]);
-        let url = urls.sign(ORG, FIRMWARE, Holder::Device(DEVICE), NOW + LINK_LIFETIME);
+        let urls = FirmwareUrls::new("https://fw.example/", &[1; 32], LIFETIME);
+        let url = urls.sign(ORG, FIRMWARE, Holder::Device(DEVICE), NOW);
         assert!(url.starts_with("https://fw.example/firmware/00000000-0000-0000-0000-000000000001/"));
         let good = signed(&url);
         assert!(urls.check(ORG, FIRMWARE, &good, NOW).is_ok());
-        let ended = urls.check(ORG, FIRMWARE, &good, NOW + LINK_LIFETIME);
+        let ended = urls.check(ORG, FIRMWARE, &good, NOW + LIFETIME);
         assert_eq!(ended, Err(LinkError::Expired));
     }
 
     #[test]
     fn every_changed_part_makes_a_link_foreign() {
-        let urls = FirmwareUrls::new("", &[1; 32]);
-        let good = signed(&urls.sign(ORG, FIRMWARE, Holder::Device(DEVICE), NOW + LINK_LIFETIME));
+        let urls = FirmwareUrls::new("", &[1; 32], LIFETIME);
+        let good = signed(&urls.sign(ORG, FIRMWARE, Holder::Device(DEVICE), NOW));
         let check = |org, firmware, signed: &Signed| urls.check(org, firmware, signed, NOW);
         assert!(check(ORG, FIRMWARE, &good).is_ok());
         let foreign = Err(LinkError::Foreign);
@@ -243,7 +245,7 @@ mod tests {
             change(&mut changed);
             assert_eq!(check(ORG, FIRMWARE, &changed), foreign, "{changed:?}");
         }
-        let other_secret = FirmwareUrls::new("", &[2; 32]);
+        let other_secret = FirmwareUrls::new("", &[2; 32], LIFETIME);
         assert_eq!(other_secret.check(ORG, FIRMWARE, &good, NOW), foreign);
     }
 }

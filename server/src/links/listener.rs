@@ -9,6 +9,7 @@ use super::tls::PeerChain;
 use crate::app::App;
 use crate::ca::x509::Certificate;
 use crate::devices::Refusal;
+use muster_link::Encoding;
 
 /// Says why an upgrade was refused, where no credential is involved.
 const REASON_HEADER: &str = "nh-connection-error-reason";
@@ -33,9 +34,10 @@ pub async fn connect(
     query: web::Query<Query>,
     payload: web::Payload,
 ) -> Result<HttpResponse, actix_web::Error> {
-    if !query.vsn.as_deref().is_some_and(speaks_v2) {
+    // MessagePack is refused until the session reads it.
+    let Some(encoding @ Encoding::Json) = query.vsn.as_deref().and_then(Encoding::of_vsn) else {
         return Ok(HttpResponse::Forbidden().finish());
-    }
+    };
     let certificate = match presented(&request) {
         Ok(certificate) => certificate,
         Err(refusal) => return Ok(refuse(&app, refusal)),
@@ -46,14 +48,10 @@ pub async fn connect(
                 .peer_addr()
                 .map(|address| address.ip().to_string())
                 .unwrap_or_default();
-            socket::start(&app.links, peer, address, &request, payload)
+            socket::start(&app.links, peer, address, encoding, &request, payload)
         }
         Err(refusal) => Ok(refuse(&app, refusal)),
     }
-}
-
-fn speaks_v2(vsn: &str) -> bool {
-    vsn.split('.').next() == Some("2")
 }
 
 fn presented(request: &HttpRequest) -> Result<Certificate, Refusal> {

@@ -1,6 +1,6 @@
 //! News that concern links: who was assigned an update is told, whose credential is gone is cut.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use super::session::Closing;
 use super::writer::update_message;
 use crate::deployments::service as deployments;
 use crate::devices::DeviceId;
+use crate::devices::model::LinkId;
 use crate::firmware::FirmwareUrls;
 use crate::platform::Platform;
 use crate::platform::events::{self, Event, kind};
@@ -66,17 +67,32 @@ struct Ear {
     has_missed: bool,
 }
 
+/// What was heard in one go.
+#[derive(Debug, Default)]
+struct Heard {
+    /// Devices here that were assigned an update.
+    assigned: BTreeSet<DeviceId>,
+    /// Links that gave way to newer ones on other nodes.
+    replaced: HashSet<LinkId>,
+}
+
 impl Ear {
     /// Waits for news and handles what has come; gives the devices here that were assigned an update.
     async fn listen(&mut self, platform: &Platform, registry: &Registry) -> sqlx::Result<Vec<DeviceId>> {
-        let mut assigned = BTreeSet::new();
+        let heard = self.gather(platform, registry).await?;
+        registry.close_links(&heard.replaced, Closing::Replaced);
+        Ok(heard.assigned.into_iter().collect())
+    }
+
+    async fn gather(&mut self, platform: &Platform, registry: &Registry) -> sqlx::Result<Heard> {
+        let mut heard = Heard::default();
         if self.has_missed {
             let missed = events::after(&mut *platform.db.acquire().await?, self.last).await?;
             self.has_missed = missed.len() == events::BATCH as usize;
             for event in missed {
-                self.hear(&event, registry, &mut assigned);
+                self.hear(&event, registry, &mut heard);
             }
-            return Ok(assigned.into_iter().collect());
+            return Ok(heard);
         }
         let mut next = self.news.recv().await.map_err(|error| match error {
             RecvError::Lagged(count) => TryRecvError::Lagged(count),
@@ -84,7 +100,7 @@ impl Ear {
         });
         loop {
             match next {
-                Ok(event) => self.hear(&event, registry, &mut assigned),
+                Ok(event) => self.hear(&event, registry, &mut heard),
                 Err(TryRecvError::Lagged(count)) => {
                     tracing::info!(count, "news came faster than links could be told; reading them again");
                     // Ids are committed out of order: what is heard twice does no harm.
@@ -93,19 +109,20 @@ impl Ear {
                 }
                 Err(TryRecvError::Empty | TryRecvError::Closed) => break,
             }
-            if self.has_missed || assigned.len() >= GATHER_MAX {
+            if self.has_missed || heard.assigned.len() >= GATHER_MAX {
                 break;
             }
             next = self.news.try_recv();
         }
-        Ok(assigned.into_iter().collect())
+        Ok(heard)
     }
 
-    fn hear(&mut self, event: &Event, registry: &Registry, assigned: &mut BTreeSet<DeviceId>) {
+    fn hear(&mut self, event: &Event, registry: &Registry, heard: &mut Heard) {
         self.last = self.last.max(event.id);
         let device = DeviceId(event.subject_id);
         match event.kind.as_str() {
-            kind::ASSIGNED if registry.has(device) => drop(assigned.insert(device)),
+            kind::ASSIGNED if registry.has(device) => drop(heard.assigned.insert(device)),
+            kind::REPLACED => drop(heard.replaced.insert(LinkId(event.subject_id))),
             kind::CUT => registry.close(device, Closing::Cut),
             _ => {}
         }
@@ -156,7 +173,6 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::devices::model::LinkId;
     use crate::links::registry::{Handle, Order};
     use crate::platform::events::News;
     use crate::testing::Stage;

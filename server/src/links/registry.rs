@@ -1,6 +1,6 @@
 //! The one link of each device on this node: newest wins.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -140,6 +140,19 @@ impl Registry {
     pub fn close(&self, device: DeviceId, closing: Closing) {
         if let Some(entry) = self.shard(device).get(&device) {
             entry.handle.order(Order::Close(closing));
+        }
+    }
+
+    /// Ends these links, where they are of this node.
+    pub fn close_links(&self, links: &HashSet<LinkId>, closing: Closing) {
+        if links.is_empty() {
+            return;
+        }
+        for shard in &self.shards {
+            let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            for entry in shard.values().filter(|entry| links.contains(&entry.link)) {
+                entry.handle.order(Order::Close(closing));
+            }
         }
     }
 

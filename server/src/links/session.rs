@@ -4,7 +4,9 @@
 //! that is not joined (a join excepted), silence before the join. To drop a device its socket is closed.
 
 use muster_link::limits::{MESSAGE_MAX, MESSAGE_MAX_BEFORE_JOIN};
-use muster_link::{Frame, FromDevice, Join, PublicKeys, Ref, Reply, Stage, StatusUpdate, ToDevice, Topic, reply};
+use muster_link::{
+    Encoding, Frame, FromDevice, Join, Message, PublicKeys, Ref, Reply, Stage, StatusUpdate, ToDevice, Topic, reply,
+};
 use serde_json::json;
 
 /// What goes in.
@@ -12,8 +14,8 @@ use serde_json::json;
 pub enum Input<'a> {
     /// A text message came.
     Text(&'a str),
-    /// A binary message came; this protocol level has none.
-    Binary,
+    /// A binary message came.
+    Binary(&'a [u8]),
     /// The join was written; what the device is told at once.
     Joined(Welcome),
     /// The join could not be written.
@@ -34,8 +36,8 @@ pub struct Welcome {
 /// What comes out.
 #[derive(Debug, PartialEq)]
 pub enum Effect {
-    /// Send this text.
-    Send(String),
+    /// Send this message.
+    Send(Message),
     /// Write this join; its answer comes as [`Input::Joined`] or [`Input::NotJoined`].
     Join(Box<Join>),
     /// Note what the device reports.
@@ -106,6 +108,7 @@ impl Closing {
 /// One link's state.
 #[derive(Debug, Default)]
 pub struct Session {
+    encoding: Encoding,
     device: Channel,
     console: Option<Ref>,
     extensions: Option<Ref>,
@@ -128,6 +131,14 @@ enum Channel {
 }
 
 impl Session {
+    /// The session of a link in this serialisation.
+    pub fn new(encoding: Encoding) -> Self {
+        Self {
+            encoding,
+            ..Self::default()
+        }
+    }
+
     /// The largest message that is taken now, in bytes.
     pub fn message_max(&self) -> usize {
         match self.device {
@@ -144,12 +155,13 @@ impl Session {
     /// What this input leads to.
     pub fn handle(&mut self, input: Input<'_>) -> Vec<Effect> {
         match input {
+            Input::Text(_) if self.encoding == Encoding::MessagePack => vec![Effect::Close(Closing::Malformed)],
             Input::Text(text) if text.len() > self.message_max() => vec![Effect::Close(Closing::TooLarge)],
             Input::Text(text) => match Frame::parse(text) {
                 Ok(frame) => self.frame(&frame),
                 Err(_) => vec![Effect::Close(Closing::Malformed)],
             },
-            Input::Binary => Vec::new(),
+            Input::Binary(_) => Vec::new(),
             Input::Joined(welcome) => self.joined(welcome),
             Input::NotJoined => self.not_joined(),
             Input::Tell(message) => self.tell(&message),
@@ -214,7 +226,7 @@ impl Session {
             FromDevice::Status(status) => Report::Status(status),
             FromDevice::FirmwareValidated => Report::Validated,
             FromDevice::NetworkInterface(interface) => Report::Interface(interface),
-            FromDevice::Join(_) | FromDevice::Rebooting | FromDevice::Unknown => return Vec::new(),
+            _ => return Vec::new(),
         };
         if matches!(report, Report::Status(StatusUpdate::Unknown(_))) {
             return Vec::new();
@@ -300,7 +312,7 @@ fn answer(frame: &Frame<'_>, status: Reply, response: &serde_json::Value) -> Vec
 
 fn send(text: Result<String, muster_link::FrameError>) -> Vec<Effect> {
     match text {
-        Ok(text) => vec![Effect::Send(text)],
+        Ok(text) => vec![Effect::Send(Message::Text(text))],
         Err(error) => {
             tracing::error!(%error, "a message could not be written");
             Vec::new()
@@ -325,7 +337,7 @@ mod tests {
         effects
             .iter()
             .filter_map(|effect| {
-                if let Effect::Send(text) = effect {
+                if let Effect::Send(Message::Text(text)) = effect {
                     Some(text.as_str())
                 } else {
                     None

@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use actix::{
-    Actor, ActorContext as _, AsyncContext as _, Handler, Message, Recipient, Running, StreamHandler, WrapFuture as _,
-};
+use actix::{Actor, ActorContext as _, AsyncContext as _, Handler, Recipient, Running, StreamHandler, WrapFuture as _};
 use actix::{ActorFutureExt as _, SpawnHandle};
 use actix_http::ws::{CloseCode, CloseReason, Codec, Item, ProtocolError};
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -19,6 +17,7 @@ use crate::devices::Peer;
 use crate::devices::model::LinkId;
 use crate::devices::service::JoinRecord;
 use muster_link::limits::MESSAGE_MAX;
+use muster_link::{Encoding, Message};
 
 /// Orders that may wait for a socket; one more closes the link.
 const ORDERS_MAX: usize = 32;
@@ -28,6 +27,7 @@ pub(super) fn start(
     links: &Links,
     peer: Peer,
     address: String,
+    encoding: Encoding,
     request: &HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, actix_web::Error> {
@@ -37,9 +37,10 @@ pub(super) fn start(
         peer,
         link,
         address,
-        session: Session::default(),
+        session: Session::new(encoding),
         heard: None,
         parts: Vec::new(),
+        parts_are_text: true,
         end: None,
     };
     let codec = Codec::new().max_size(MESSAGE_MAX);
@@ -58,12 +59,13 @@ struct Socket {
     session: Session,
     heard: Option<Arc<Heard>>,
     parts: Vec<u8>,
+    parts_are_text: bool,
     end: Option<&'static str>,
 }
 
 type Context = WebsocketContext<Socket>;
 
-#[derive(Debug, Message)]
+#[derive(Debug, actix::Message)]
 #[rtype(result = "()")]
 struct Ordered(Order);
 
@@ -114,7 +116,7 @@ impl StreamHandler<Result<WsMessage, ProtocolError>> for Socket {
         }
         match message {
             Ok(WsMessage::Text(text)) => self.input(Input::Text(&text), context),
-            Ok(WsMessage::Binary(_)) => self.input(Input::Binary, context),
+            Ok(WsMessage::Binary(bytes)) => self.input(Input::Binary(&bytes), context),
             Ok(WsMessage::Continuation(item)) => self.part(item, context),
             Ok(WsMessage::Ping(data)) => context.pong(&data),
             Ok(WsMessage::Pong(_) | WsMessage::Nop) => {}
@@ -153,7 +155,8 @@ impl Socket {
     fn input(&mut self, input: Input<'_>, context: &mut Context) {
         for effect in self.session.handle(input) {
             match effect {
-                Effect::Send(text) => context.text(text),
+                Effect::Send(Message::Text(text)) => context.text(text),
+                Effect::Send(Message::Binary(bytes)) => context.binary(bytes),
                 Effect::Join(join) => drop(self.join(*join, context)),
                 Effect::Report(report) => {
                     if !self.links.writer.write(Entry::Report(self.peer.clone(), report)) {
@@ -184,20 +187,27 @@ impl Socket {
     fn part(&mut self, item: Item, context: &mut Context) {
         let (bytes, is_last) = match item {
             Item::FirstText(bytes) => {
-                self.parts.clear();
+                (self.parts, self.parts_are_text) = (Vec::new(), true);
+                (bytes, false)
+            }
+            Item::FirstBinary(bytes) => {
+                (self.parts, self.parts_are_text) = (Vec::new(), false);
                 (bytes, false)
             }
             Item::Continue(bytes) => (bytes, false),
             Item::Last(bytes) => (bytes, true),
-            Item::FirstBinary(_) => return self.close(Closing::Malformed, context),
         };
         if self.parts.len() + bytes.len() > self.session.message_max() {
             return self.close(Closing::TooLarge, context);
         }
         self.parts.extend_from_slice(&bytes);
         if is_last {
-            match String::from_utf8(std::mem::take(&mut self.parts)) {
-                Ok(text) => self.input(Input::Text(&text), context),
+            let whole = std::mem::take(&mut self.parts);
+            if !self.parts_are_text {
+                return self.input(Input::Binary(&whole), context);
+            }
+            match std::str::from_utf8(&whole) {
+                Ok(text) => self.input(Input::Text(text), context),
                 Err(_) => self.close(Closing::Malformed, context),
             }
         }

@@ -18,7 +18,7 @@ use crate::deployments::{Outcome, Scheduler, Status, service as deployments};
 use crate::devices::model::LinkId;
 use crate::devices::service::{self as devices, JoinRecord};
 use crate::devices::{DeviceId, Peer};
-use crate::firmware::{FirmwareId, FirmwareUrls, Holder, LINK_LIFETIME};
+use crate::firmware::{FirmwareId, FirmwareUrls, Holder};
 use crate::keys::service as keys;
 use crate::platform::Platform;
 use crate::platform::sweep::Sweep;
@@ -339,7 +339,7 @@ fn or_unsaid(reason: String) -> String {
 /// The message that tells a device of its update, with a fresh URL.
 pub(super) fn update_message(urls: &FirmwareUrls, told: &Told, now: OffsetDateTime) -> ToDevice {
     let holder = Holder::Device(told.device.0);
-    let url = urls.sign(told.org, FirmwareId(told.firmware_id), holder, now + LINK_LIFETIME);
+    let url = urls.sign(told.org, FirmwareId(told.firmware_id), holder, now);
     let checksum: String = told
         .sha256
         .iter()

@@ -8,8 +8,8 @@ crate::declare_id! {
     NodeId
 }
 
-/// A node that was not seen for this long is dead.
-pub const DEAD_AFTER: Duration = Duration::seconds(30);
+/// A node that was not seen for this long is dead. With the beat and the look for the dead it is noticed within 30 s.
+pub const DEAD_AFTER: Duration = Duration::seconds(20);
 /// How often a node says that it is alive.
 pub const BEAT: std::time::Duration = std::time::Duration::from_secs(5);
 

@@ -4,35 +4,36 @@
 //! entries stream through the on-resource functions, and on-finish runs. What decides what is booted stays in the cache
 //! until all the rest is durable.
 
-pub(crate) mod function;
+pub(crate) mod functions;
+mod host;
 mod progress;
+mod requirements;
 pub(crate) mod resource;
-mod run;
-mod sink;
+mod system;
 mod task;
 #[cfg(test)]
 mod tests;
-mod uboot;
+mod work;
 
-use std::io::Read;
+use std::{io::Read, path::PathBuf};
 
 use crate::{
     caps,
     error::Error,
-    fat::Volumes,
     metaconf::Section,
     metadata::Metadata,
     target::{BlockTarget, Cache, WriteMode},
     zip::{Entry, ZipReader, resource_name},
 };
+pub use host::{Host, HostSink, Outlet};
 use progress::Progress;
-use run::{Work, fat_error};
-use sink::Sink;
+use requirements::Facts;
 use task::{OnResource, Task};
+use work::Work;
 
 /// How an archive is applied.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ApplyOptions {
+#[derive(Clone, Debug)]
+pub struct ApplyOptions<'h> {
     /// The first percentage to be reported.
     pub progress_low: u8,
     /// The percentage reported when everything is durable.
@@ -41,15 +42,21 @@ pub struct ApplyOptions {
     pub verify_writes: bool,
     /// Read before writing, and skip what is the same already.
     pub minimize_writes: bool,
+    /// Does what reaches outside of the target. Without it tasks that ask for such things are refused.
+    pub host: Option<&'h dyn Host>,
+    /// The file that `reboot_param` writes, when everything else is durable. Without it tasks that call it are refused.
+    pub reboot_param: Option<PathBuf>,
 }
 
-impl Default for ApplyOptions {
+impl Default for ApplyOptions<'_> {
     fn default() -> Self {
         Self {
             progress_low: 0,
             progress_high: 100,
             verify_writes: false,
             minimize_writes: false,
+            host: None,
+            reboot_param: None,
         }
     }
 }
@@ -78,7 +85,7 @@ pub(crate) fn apply<R: Read>(
     config: &Section,
     target: &mut dyn BlockTarget,
     wanted: &str,
-    options: &ApplyOptions,
+    options: &ApplyOptions<'_>,
     observer: &mut dyn FnMut(Event),
 ) -> Result<String, Error> {
     let mut progress = Progress::start(options, observer);
@@ -86,13 +93,12 @@ pub(crate) fn apply<R: Read>(
         verify: options.verify_writes,
         minimize: options.minimize_writes,
     };
-    let mut work = Work {
-        cache: Cache::new(target, mode)?,
-        volumes: Volumes::default(),
-    };
-    let task = task::check(task::select(config, wanted, &mut work.cache)?, config)?;
+    let mut work = Work::new(Cache::new(target, mode)?, options);
+    let chosen = Facts::new(config, &mut work.cache, options.host).select(wanted)?;
+    let task = task::check(chosen, config)?;
+    task.allow(options, work.cache.size_blocks())?;
     progress.set_total(task.units());
-    match run_task(zip, &task, &mut work, &mut progress) {
+    match run_task(zip, config, &task, &mut work, &mut progress) {
         Ok(()) => {
             progress.finish();
             Ok(task.name)
@@ -113,6 +119,7 @@ pub(crate) fn check_tasks(config: &Section) -> Result<(), Error> {
 
 fn run_task<R: Read>(
     zip: &mut ZipReader<R>,
+    config: &Section,
     task: &Task,
     work: &mut Work<'_>,
     progress: &mut Progress<'_>,
@@ -124,6 +131,8 @@ fn run_task<R: Read>(
         if let Some(at) = missing.iter().position(|on| on.resource.name == name) {
             let on = missing.remove(at);
             run_resource(zip, &entry, on, work, progress)?;
+        } else {
+            zip.pass_over(unused_max(config, &name)?)?;
         }
     }
     if let Some(on) = missing.first() {
@@ -135,19 +144,26 @@ fn run_task<R: Read>(
     }
     work.cache.begin_late();
     work.run_all(&task.on_finish, progress)?;
-    work.cache.flush()
+    work.finish()
+}
+
+/// Most bytes of an entry that the task does not use: its declared length, or a limit when nothing declares it.
+fn unused_max(config: &Section, name: &str) -> Result<u64, Error> {
+    match config.find("file-resource", name.as_bytes()) {
+        Some(section) => Ok(resource::Resource::new(section)?.data_len()),
+        None => Ok(caps::UNDECLARED_MAX),
+    }
 }
 
 /// Forgets what was not written and runs on-error. Its own failures change nothing any more.
 fn rescue(task: &Task, work: &mut Work<'_>, progress: &mut Progress<'_>, error: &Error) {
-    work.cache.discard();
-    work.volumes = Volumes::default();
+    work.discard();
     let broken_target = matches!(error, Error::Target { .. } | Error::VerifyWrite { .. });
     if work.run_all(&task.on_error, progress).is_err() || broken_target {
-        work.cache.discard();
+        work.discard();
     }
     // the first error is the one to be told
-    let _ = work.cache.flush();
+    let _ = work.finish();
 }
 
 fn run_resource<R: Read>(
@@ -157,31 +173,31 @@ fn run_resource<R: Read>(
     work: &mut Work<'_>,
     progress: &mut Progress<'_>,
 ) -> Result<(), Error> {
+    let resource = &on.resource;
     for function in &on.functions {
-        if !function.takes_data() {
-            work.run(function, progress)?;
-            continue;
+        if function.takes_data() {
+            refuse_other_size(zip, entry, on)?;
         }
-        refuse_other_size(zip, entry, on)?;
-        let failed = |error| fat_error(function, error);
-        let sink = Sink::open(function, &mut work.cache, &mut work.volumes).map_err(failed)?;
-        let Some(mut sink) = sink else { continue };
-        let (cache, volumes) = (&mut work.cache, &mut work.volumes);
-        let resource = &on.resource;
-        let counts_holes = function.units(0, 1) == 1;
+        let Some(mut sink) = function.sink(resource.full_len(), work)? else {
+            function.run(work, progress)?;
+            continue;
+        };
         let mut counted = 0;
         consume(zip, resource, &mut |start, bytes| {
             for (offset, part) in resource.place(start, bytes.len()) {
                 let end = offset + part.len() as u64;
-                let units = if counts_holes { end - counted } else { part.len() as u64 };
+                let units = if function.takes_holes() {
+                    end - counted
+                } else {
+                    part.len() as u64
+                };
                 counted = end;
-                sink.write(cache, volumes, offset, &bytes[part]).map_err(failed)?;
+                sink.write(work, offset, &bytes[part])?;
                 progress.add(units);
             }
             Ok(())
         })?;
-        sink.finish(cache, volumes, resource.full_len(), resource.final_hole())
-            .map_err(failed)?;
+        sink.finish(work, resource.full_len(), resource.final_hole())?;
     }
     Ok(())
 }

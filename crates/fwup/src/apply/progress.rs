@@ -14,7 +14,7 @@ pub(super) struct Progress<'a> {
 
 impl<'a> Progress<'a> {
     /// Reports the lowest percentage.
-    pub(super) fn start(options: &ApplyOptions, observer: &'a mut dyn FnMut(Event)) -> Self {
+    pub(super) fn start(options: &ApplyOptions<'_>, observer: &'a mut dyn FnMut(Event)) -> Self {
         let (low, high) = (options.progress_low, options.progress_high.max(options.progress_low));
         let mut progress = Self {
             observer,

@@ -31,7 +31,7 @@ impl Resource {
         let pieces: Option<Vec<u64>> = lengths.iter().map(|length| u64::try_from(*length).ok()).collect();
         let pieces = pieces.ok_or_else(|| bad("length is negative"))?;
         let total = pieces.iter().try_fold(0_u64, |sum, piece| sum.checked_add(*piece));
-        if total.is_none_or(|total| total > 1 << 62) {
+        if total.is_none_or(|total| total > caps::RESOURCE_MAX) {
             return Err(bad("length is too large"));
         }
         let hash = section

@@ -1,16 +1,14 @@
-//! Tasks: choosing one, and checking everything it will do.
+//! Tasks: checking everything that one will do.
 
 use super::{
-    function::{Function, Place, compile, env_place},
+    ApplyOptions,
+    functions::{Function, Place, compile},
     resource::Resource,
 };
 use crate::{
     caps,
     error::Error,
-    fat::{FatError, Volumes},
-    mbr::partition_offset,
     metaconf::{Bytes, Section, parse_u64, text},
-    target::{BLOCK, Cache},
 };
 
 /// What is done with a resource.
@@ -44,10 +42,36 @@ impl Task {
         });
         plain.chain(streamed).fold(0, u64::saturating_add)
     }
+
+    /// Refuses functions that the caller does not allow, or whose work cannot fit on a target of `disk` blocks.
+    pub(super) fn allow(&self, options: &ApplyOptions<'_>, disk: Option<u64>) -> Result<(), Error> {
+        let events = [
+            ("on-init", &self.on_init),
+            ("on-finish", &self.on_finish),
+            ("on-error", &self.on_error),
+        ];
+        let events = events
+            .into_iter()
+            .map(|(event, functions)| (event.to_owned(), functions));
+        let streamed = self.on_resource.iter();
+        let streamed = streamed.map(|on| (format!("on-resource {}", on.resource.name), &on.functions));
+        for (event, functions) in events.chain(streamed) {
+            for function in functions {
+                if let Some(reason) = function.refused(options, disk) {
+                    return Err(Error::NotAllowed {
+                        event,
+                        function: function.name,
+                        reason,
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Splits a list `count, name, argument, ..., count, name, ...` into calls (format §2.3).
-fn calls(list: &[Bytes]) -> Result<Vec<&[Bytes]>, String> {
+pub(super) fn calls(list: &[Bytes]) -> Result<Vec<&[Bytes]>, String> {
     let mut calls = Vec::new();
     let mut rest = list;
     while let Some((count, words)) = rest.split_first() {
@@ -116,107 +140,6 @@ fn functions(event: &Section, name: &str, place: Place, config: &Section) -> Res
             compile(call, place, config).map_err(|reason| bad(function, reason))
         })
         .collect()
-}
-
-/// Chooses the first task whose name begins with `wanted` and whose requirements hold.
-pub(super) fn select<'a>(config: &'a Section, wanted: &str, cache: &mut Cache<'_>) -> Result<&'a Section, Error> {
-    let mut reasons = Vec::new();
-    for task in config
-        .sections("task")
-        .filter(|task| task.title.starts_with(wanted.as_bytes()))
-    {
-        match unmet(task, config, cache)? {
-            None => return Ok(task),
-            Some(reason) => reasons.push(format!("{}: {reason}", text(&task.title))),
-        }
-    }
-    let reason = if reasons.is_empty() {
-        "the firmware has no such task".to_owned()
-    } else {
-        reasons.join("; ")
-    };
-    Err(Error::NoApplicableTask {
-        task: wanted.to_owned(),
-        reason,
-    })
-}
-
-/// The first requirement of a task that does not hold. Only a failing target is an error.
-fn unmet(task: &Section, config: &Section, cache: &mut Cache<'_>) -> Result<Option<String>, Error> {
-    if let Some(offset) = task.number("require-partition1-offset").filter(|offset| *offset >= 0)
-        && partition(cache, 1)? != u64::try_from(offset).ok()
-    {
-        return Ok(Some("require-partition1-offset does not hold".into()));
-    }
-    let calls = match calls(task.list("reqlist")) {
-        Ok(calls) => calls,
-        Err(reason) => return Ok(Some(reason)),
-    };
-    let mut volumes = Volumes::default();
-    for call in calls {
-        if !holds(call, config, cache, &mut volumes)? {
-            let words: Vec<_> = call.iter().map(|word| text(word)).collect();
-            return Ok(Some(format!("{} does not hold", words.join(" "))));
-        }
-    }
-    Ok(None)
-}
-
-fn partition(cache: &mut Cache<'_>, index: u64) -> Result<Option<u64>, Error> {
-    let mut block = [0; BLOCK];
-    cache.read(0, &mut block)?;
-    Ok(partition_offset(&block, index))
-}
-
-/// Whether a requirement holds; one that is unknown or has bad arguments does not (format §4.1).
-fn holds(call: &[Bytes], config: &Section, cache: &mut Cache<'_>, volumes: &mut Volumes) -> Result<bool, Error> {
-    let (name, args) = match call.split_first() {
-        Some((name, args)) => (text(name), args),
-        None => return Ok(false),
-    };
-    match (name.as_str(), args) {
-        ("require-partition-offset", [index, block]) => {
-            let (Some(index), Some(block)) = (parse_u64(index), parse_u64(block)) else {
-                return Ok(false);
-            };
-            Ok(partition(cache, index)? == Some(block))
-        }
-        ("require-uboot-variable", [env, variable, value]) => {
-            let place = config
-                .find("uboot-environment", env)
-                .and_then(|section| env_place(section).ok());
-            let Some(place) = place else { return Ok(false) };
-            let env = super::uboot::read(cache, &place)?;
-            Ok(env.is_ok_and(|(env, _)| env.get_bytes(variable) == Some(value.as_slice())))
-        }
-        ("require-fat-file-exists", [block, path]) => fat_file(cache, volumes, block, path, b""),
-        ("require-fat-file-match", [block, path, pattern]) => fat_file(cache, volumes, block, path, pattern),
-        _ => Ok(false),
-    }
-}
-
-/// Whether a file is there and contains some bytes.
-fn fat_file(
-    cache: &mut Cache<'_>,
-    volumes: &mut Volumes,
-    block: &[u8],
-    path: &[u8],
-    pattern: &[u8],
-) -> Result<bool, Error> {
-    let Some(block) = parse_u64(block) else {
-        return Ok(false);
-    };
-    if pattern.len() >= caps::FAT_PATTERN_MAX {
-        return Ok(false);
-    }
-    let found = volumes
-        .at(cache, block)
-        .and_then(|volume| volume.contains(cache, path, pattern));
-    match found {
-        Ok(found) => Ok(found),
-        Err(FatError::Target(error)) => Err(error),
-        Err(_) => Ok(false),
-    }
 }
 
 #[cfg(test)]

@@ -1,207 +1,115 @@
-//! Reading fwup's options: short ones may be joined, long ones may have their value behind `=`.
+//! Reading the words of the command line.
 
 use std::{
-    ffi::{OsStr, OsString},
-    os::unix::ffi::OsStrExt as _,
+    ffi::OsString,
+    os::unix::ffi::{OsStrExt as _, OsStringExt as _},
     path::PathBuf,
 };
 
-/// What to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Command {
-    Apply,
-    Create,
-    Metadata,
-    List,
-    Verify,
-    Sign,
-    Generate,
-    Version,
-}
+use super::options::{Args, Command, Set, Spec, specs};
 
-/// How progress is shown.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Show {
-    #[default]
-    Bar,
-    Numbers,
-    Nothing,
-}
-
-/// The options.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Args {
-    pub(crate) command: Option<Command>,
-    pub(crate) config: Option<PathBuf>,
-    pub(crate) input: Option<PathBuf>,
-    pub(crate) output: Option<PathBuf>,
-    pub(crate) target: Option<PathBuf>,
-    pub(crate) task: Option<String>,
-    pub(crate) metadata_key: Option<String>,
-    pub(crate) public_key_files: Vec<PathBuf>,
-    pub(crate) public_keys: Vec<String>,
-    pub(crate) private_key_file: Option<PathBuf>,
-    pub(crate) private_key: Option<String>,
-    pub(crate) framing: bool,
-    pub(crate) exit_handshake: bool,
-    pub(crate) show: Show,
-    pub(crate) verify_writes: Option<bool>,
-    pub(crate) minimize_writes: bool,
-    pub(crate) max_blocks: Option<u64>,
-    pub(crate) progress_low: Option<u8>,
-    pub(crate) progress_high: Option<u8>,
-    pub(crate) level: Option<u8>,
-}
-
-/// Long options and the short ones that they stand for.
-const LONG: [(&str, &str); 18] = [
-    ("apply", "a"),
-    ("create", "c"),
-    ("metadata", "m"),
-    ("list", "l"),
-    ("verify", "V"),
-    ("sign", "S"),
-    ("gen-keys", "g"),
-    ("framing", "F"),
-    ("quiet", "q"),
-    ("no-eject", "E"),
-    ("no-unmount", "U"),
-    ("unmount", "u"),
-    ("task", "t"),
-    ("private-key-file", "s"),
-    ("public-key-file", "p"),
-    ("verbose", "v"),
-    ("minimize-writes", "Z"),
-    ("version", "W"),
-];
+type Words<'a> = &'a mut dyn Iterator<Item = OsString>;
 
 impl Args {
-    /// Reads the words of the command line.
-    pub(crate) fn parse(words: impl Iterator<Item = OsString>) -> Result<Self, String> {
-        let mut args = Self::default();
-        let mut words = words;
+    /// Reads the words of the command line. Letters may be joined, a value may follow its option at once; long names may
+    /// be cut as long as they stay clear; `--` ends the options.
+    ///
+    /// # Errors
+    /// What cannot be understood. What came before it has been read.
+    pub(crate) fn read(&mut self, words: impl IntoIterator<Item = OsString>) -> Result<(), String> {
+        let mut words = words.into_iter();
         while let Some(word) = words.next() {
-            let bytes = word.as_bytes();
-            match bytes {
-                [b'-', b'-', long @ ..] => args.long(long, &mut words)?,
-                [b'-', short @ ..] if !short.is_empty() => args.short(short, &mut words)?,
-                _ => return Err(format!("'{}' is no option", word.display())),
+            match word.as_bytes() {
+                b"--" => self.rest.extend(words.by_ref()),
+                [b'-', b'-', ..] => self.long(&text(word)?, &mut words)?,
+                [b'-', _, ..] => self.letters(word.as_bytes(), &mut words)?,
+                _ => self.rest.push(word),
             }
         }
-        Ok(args)
+        self.settle()
     }
 
-    fn short(&mut self, letters: &[u8], words: &mut dyn Iterator<Item = OsString>) -> Result<(), String> {
-        for (at, letter) in letters.iter().enumerate() {
-            if b"diotfsp".contains(letter) {
-                let rest = &letters[at + 1..];
-                let value = if rest.is_empty() {
-                    words.next()
-                } else {
-                    Some(OsStr::from_bytes(rest).to_owned())
-                };
-                let value = value.ok_or_else(|| format!("-{} needs a value", char::from(*letter)))?;
-                return self.valued(*letter, value);
+    fn letters(&mut self, word: &[u8], words: Words<'_>) -> Result<(), String> {
+        for (at, letter) in word.iter().map(|letter| char::from(*letter)).enumerate().skip(1) {
+            let name = format!("-{letter}");
+            let spec = specs().find(|spec| spec.letters.contains(letter));
+            let spec = spec.ok_or_else(|| format!("{name} is no option"))?;
+            if let Set::Flag(set) = spec.set {
+                set(self, letter);
+                continue;
             }
-            self.flag(*letter)?;
+            let joined = word.get(at + 1..).filter(|rest| !rest.is_empty());
+            let joined = joined.map(|rest| OsString::from_vec(rest.to_vec()));
+            return self.value(spec, &name, joined, words);
         }
         Ok(())
     }
 
-    fn flag(&mut self, letter: u8) -> Result<(), String> {
-        let command = match letter {
-            b'a' => Command::Apply,
-            b'c' => Command::Create,
-            b'm' => Command::Metadata,
-            b'l' => Command::List,
-            b'V' => Command::Verify,
-            b'S' => Command::Sign,
-            b'g' => Command::Generate,
-            b'W' => Command::Version,
-            _ => return self.setting(letter),
-        };
-        self.command = Some(command);
-        Ok(())
-    }
-
-    fn setting(&mut self, letter: u8) -> Result<(), String> {
-        match letter {
-            b'F' => self.framing = true,
-            b'n' => self.show = Show::Numbers,
-            b'q' => self.show = Show::Nothing,
-            b'Z' => self.minimize_writes = true,
-            b'1'..=b'9' => self.level = Some(letter - b'0'),
-            // unmounting, ejecting and asking are left to the caller
-            b'u' | b'U' | b'v' | b'y' | b'z' | b'D' | b'E' => {}
-            _ => return Err(format!("-{} is no option", char::from(letter))),
-        }
-        Ok(())
-    }
-
-    fn valued(&mut self, letter: u8, value: OsString) -> Result<(), String> {
-        match letter {
-            b'd' => self.target = Some(value.into()),
-            b'i' => self.input = Some(value.into()),
-            b'o' => self.output = Some(value.into()),
-            b'f' => self.config = Some(value.into()),
-            b's' => self.private_key_file = Some(value.into()),
-            b'p' => self.public_key_files.push(value.into()),
-            _ => self.task = Some(text(value)?),
-        }
-        Ok(())
-    }
-
-    fn long(&mut self, long: &[u8], words: &mut dyn Iterator<Item = OsString>) -> Result<(), String> {
-        let split = long.iter().position(|byte| *byte == b'=');
-        let (name, joined) = split.map_or((long, None), |at| (&long[..at], Some(&long[at + 1..])));
-        let name = String::from_utf8_lossy(name).into_owned();
-        let short = LONG
-            .iter()
-            .find(|(long, _)| *long == name)
-            .map(|(_, short)| short.as_bytes());
-        if let Some([letter]) = short
-            && !b"tsp".contains(letter)
-        {
-            return self.flag(*letter);
-        }
-        match name.as_str() {
-            "exit-handshake" => self.exit_handshake = true,
-            "verify-writes" => self.verify_writes = Some(true),
-            "no-verify-writes" => self.verify_writes = Some(false),
-            "no-minimize-writes" => self.minimize_writes = false,
-            "enable-trim" => {}
-            "unsafe" => {
-                return Err("--unsafe is not supported: functions that reach outside of the target are refused".into());
+    fn long(&mut self, word: &str, words: Words<'_>) -> Result<(), String> {
+        let word = word.trim_start_matches('-');
+        let (name, joined) = word
+            .split_once('=')
+            .map_or((word, None), |(name, value)| (name, Some(value)));
+        let spec = find_long(name)?;
+        let name = format!("--{}", spec.long);
+        match (spec.set, joined) {
+            (Set::Flag(set), None) => {
+                set(self, ' ');
+                Ok(())
             }
-            _ => {
-                let value = joined
-                    .map(|value| OsStr::from_bytes(value).to_owned())
-                    .or_else(|| words.next());
-                let value = value.ok_or_else(|| format!("--{name} needs a value"))?;
-                return match short {
-                    Some([letter]) => self.valued(*letter, value),
-                    _ => self.long_valued(&name, value),
-                };
-            }
+            (Set::Flag(_), Some(_)) => Err(format!("{name} takes no value")),
+            (_, joined) => self.value(spec, &name, joined.map(OsString::from), words),
+        }
+    }
+
+    /// Puts an option's value in its place: the one joined to it, or the next word.
+    fn value(&mut self, spec: &Spec, name: &str, joined: Option<OsString>, words: Words<'_>) -> Result<(), String> {
+        let value = joined.or_else(|| words.next());
+        let value = value.ok_or_else(|| format!("{name} needs a value"))?;
+        let named = |reason: String| format!("{name}: {reason}");
+        match spec.set {
+            Set::Flag(_) => {}
+            Set::Path(place) => *place(self) = Some(value.into()),
+            Set::Paths(place) => place(self).push(value.into()),
+            Set::Text(place) => *place(self) = Some(text(value).map_err(named)?),
+            Set::Texts(place) => place(self).push(text(value).map_err(named)?),
+            Set::Number(place) => *place(self) = Some(number(value).map_err(named)?),
+            Set::Percent(place) => *place(self) = Some(percent(value).map_err(named)?),
         }
         Ok(())
     }
 
-    fn long_valued(&mut self, name: &str, value: OsString) -> Result<(), String> {
-        let value = text(value)?;
-        let number = || value.parse::<u64>().map_err(|_| format!("--{name} needs a number"));
-        let percent = || Ok::<_, String>(Some(number()?.min(100) as u8));
-        match name {
-            "public-key" => self.public_keys.push(value),
-            "private-key" => self.private_key = Some(value),
-            "metadata-key" => self.metadata_key = Some(value),
-            "max-size" => self.max_blocks = Some(number()?),
-            "progress-low" => self.progress_low = percent()?,
-            "progress-high" => self.progress_high = percent()?,
-            "reboot-param-path" | "sparse-check" | "sparse-check-size" => {}
-            _ => return Err(format!("--{name} is no option")),
+    /// What follows from all words together.
+    fn settle(&mut self) -> Result<(), String> {
+        if self.progress_low.unwrap_or(0) > self.progress_high.unwrap_or(100) {
+            return Err("--progress-low is above --progress-high".into());
         }
-        Ok(())
+        if self.quiet && self.numbers {
+            return Err("-n asks for progress, -q for none".into());
+        }
+        if self.command.is_none() && self.input.is_none() && self.rest.len() == 1 {
+            // an archive alone is written to the card that is found
+            self.command = Some(Command::Apply);
+            self.input = self.rest.pop().map(PathBuf::from);
+            self.task.get_or_insert_with(|| "complete".to_owned());
+        }
+        match self.rest.first() {
+            Some(word) => Err(format!("'{}' is no option", word.display())),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The option with a long name, or the only one whose name begins so.
+fn find_long(name: &str) -> Result<&'static Spec, String> {
+    let mut near = specs().filter(|spec| !name.is_empty() && spec.long.starts_with(name));
+    if let Some(exact) = near.clone().find(|spec| spec.long == name) {
+        return Ok(exact);
+    }
+    match (near.next(), near.next()) {
+        (Some(spec), None) => Ok(spec),
+        (Some(one), Some(other)) => Err(format!("--{name} may be --{} or --{}", one.long, other.long)),
+        _ => Err(format!("--{name} is no option")),
     }
 }
 
@@ -211,29 +119,83 @@ fn text(value: OsString) -> Result<String, String> {
         .map_err(|value| format!("'{}' is not UTF-8", value.display()))
 }
 
+/// A number, decimal or behind `0x`.
+fn number(value: OsString) -> Result<u64, String> {
+    let value = text(value)?;
+    let parsed = match value.strip_prefix("0x") {
+        Some(digits) => u64::from_str_radix(digits, 16),
+        None => value.parse(),
+    };
+    parsed.map_err(|_| format!("'{value}' is not a number"))
+}
+
+fn percent(value: OsString) -> Result<u8, String> {
+    let percent = number(value)?;
+    u8::try_from(percent)
+        .ok()
+        .filter(|percent| *percent <= 100)
+        .ok_or_else(|| format!("{percent} is more than 100"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn parse(line: &str) -> Result<Args, String> {
-        Args::parse(line.split(' ').map(OsString::from))
+        let mut args = Args::default();
+        args.read(line.split_whitespace().map(OsString::from))?;
+        Ok(args)
     }
 
     #[test]
     fn options_are_read_joined_and_apart() {
-        let args = parse("-aq -d img -tupgrade --public-key K --public-key=L -9 --max-size 5").unwrap();
+        let args = parse("-aq -d img -tupgrade --public-key K --public-key=L -9 --max-size 0x10").unwrap();
         assert_eq!(args.command, Some(Command::Apply));
-        assert_eq!(
-            (args.show, args.level, args.max_blocks),
-            (Show::Nothing, Some(9), Some(5))
-        );
+        assert_eq!((args.quiet, args.level, args.max_blocks), (true, Some(9), Some(16)));
         assert_eq!(args.task.as_deref(), Some("upgrade"));
         assert_eq!(args.public_keys, ["K", "L"]);
-        let args = parse("--apply --no-unmount --task upgrade --private-key-file=x").unwrap();
+        let args = parse("--apply --no-unmount --task upgrade --private-key-file=x --unsafe").unwrap();
         assert_eq!(args.task.as_deref(), Some("upgrade"));
-        assert!(args.private_key_file.is_some());
-        for bad in ["-a -d", "--unsafe", "--what", "x", "-X", "--max-size x"] {
+        assert!(args.private_key_file.is_some() && args.keep_mounts && args.allow_unsafe);
+        assert!(!parse("-Uu").unwrap().keep_mounts);
+        for bad in [
+            "-a -d",
+            "--what",
+            "-a x",
+            "x y",
+            "-X",
+            "--max-size x",
+            "--max-size",
+            "--apply=1",
+            "--progress-high 101",
+            "--progress-low 60 --progress-high 50",
+            "--=x",
+            "-n -q",
+        ] {
             assert!(parse(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn an_archive_alone_is_to_be_applied() {
+        let args = parse("-q x.fw -y").unwrap();
+        assert_eq!(
+            (args.command, args.task.as_deref()),
+            (Some(Command::Apply), Some("complete"))
+        );
+        assert_eq!(args.input, Some("x.fw".into()));
+        assert_eq!(parse("-- -x.fw").unwrap().input, Some("-x.fw".into()));
+        assert_eq!(parse("x.fw -t other").unwrap().task.as_deref(), Some("other"));
+    }
+
+    #[test]
+    fn long_names_may_be_cut_while_they_are_clear() {
+        assert_eq!(
+            parse("--meta").unwrap_err(),
+            "--meta may be --metadata or --metadata-key"
+        );
+        assert_eq!(parse("--metadata").unwrap().command, Some(Command::Metadata));
+        assert!(parse("--fram").unwrap().framing);
+        assert_eq!(parse("--progress-h=7").unwrap().progress_high, Some(7));
     }
 }

@@ -8,14 +8,12 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use muster_fwup::{
-    ApplyOptions, Archive, CreateOptions, Env, Error, Event, FileTarget, PrivateKey, PublicKey, SignOptions, Signature,
-};
+use muster_fwup::{Archive, CreateOptions, Env, Error, PrivateKey, PublicKey, SignOptions, Signature};
 
-use super::{Failure, args::Args, input, output::Output};
+use super::{Failure, cards, input, options::Args, sparse};
 
 /// The variables of the process; handing them on is the user's choice here, not the library's.
-fn environment() -> Env {
+pub(crate) fn environment() -> Env {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect()
@@ -25,7 +23,7 @@ fn open(args: &Args) -> Result<Archive<Box<dyn io::Read>>, Failure> {
     Ok(Archive::open(input::open(args)?, &public_keys(args)?, &environment())?)
 }
 
-fn public_keys(args: &Args) -> Result<Vec<PublicKey>, Failure> {
+pub(crate) fn public_keys(args: &Args) -> Result<Vec<PublicKey>, Failure> {
     let mut keys = Vec::new();
     for path in &args.public_key_files {
         let bytes = fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
@@ -45,41 +43,6 @@ fn private_key(args: &Args) -> Result<Option<PrivateKey>, Failure> {
         return Ok(Some(key));
     }
     Ok(args.private_key.as_ref().map(|text| text.parse()).transpose()?)
-}
-
-/// `-a`.
-pub(crate) fn apply(args: &Args, output: &mut Output) -> Result<String, Failure> {
-    let path = args
-        .target
-        .as_deref()
-        .ok_or("-d names the file or device to write to")?;
-    let task = args.task.as_deref().ok_or("-t names the task to apply")?;
-    let archive = open(args)?;
-    let existed = path.exists();
-    let mut target = FileTarget::create(path).map_err(|error| format!("{}: {error}", path.display()))?;
-    let options = ApplyOptions {
-        progress_low: args.progress_low.unwrap_or(0),
-        progress_high: args.progress_high.unwrap_or(100),
-        verify_writes: args.verify_writes.unwrap_or(target.is_device()),
-        minimize_writes: args.minimize_writes,
-    };
-    if let Some(blocks) = args.max_blocks {
-        target = target.with_max_size(blocks.checked_mul(512).ok_or("--max-size is too large")?);
-    }
-    let mut observer = |event| match event {
-        Event::Progress(percent) => output.progress(percent),
-        Event::Info(text) => output.info(&text),
-    };
-    match archive.apply(&mut target, task, &options, &mut observer) {
-        Ok(_) => Ok(String::new()),
-        Err(error) => {
-            if !existed && !error.target_was_written() {
-                // a file that was made for nothing; if it cannot be removed the error is still the archive's
-                let _ = fs::remove_file(path);
-            }
-            Err(error.cause().to_string().into())
-        }
-    }
 }
 
 /// `-m`.
@@ -180,6 +143,22 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     name.into()
+}
+
+/// `-D`: a line for each card, its path and its size in bytes.
+pub(crate) fn detect() -> String {
+    let line = |card: cards::Card| format!("{},{}\n", card.path.display(), card.size);
+    cards::find().into_iter().map(line).collect()
+}
+
+/// `--sparse-check`.
+pub(crate) fn sparse_check(path: &Path, size: u64) -> Result<String, Failure> {
+    let supported = sparse::is_supported(path, size).map_err(|error| format!("{}: {error}", path.display()))?;
+    if supported {
+        Ok("Sparse files supported\n".to_owned())
+    } else {
+        Err(format!("{}: files here have no holes", path.display()).into())
+    }
 }
 
 /// `-g`.

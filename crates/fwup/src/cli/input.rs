@@ -5,7 +5,7 @@ use std::{
     io::{self, Read},
 };
 
-use super::{Failure, args::Args};
+use super::{Failure, options::Args};
 
 /// Opens the archive.
 pub(crate) fn open(args: &Args) -> Result<Box<dyn Read>, Failure> {

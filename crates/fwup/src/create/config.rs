@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 
 use super::{eval::eval, input::Input};
 use crate::{
-    apply::function::env_place,
+    apply::functions::env_place,
     caps,
     env::Env,
+    gpt::Gpt,
     mbr::{Mbr, to_hex},
     metaconf::{Bytes, Host, Included, Section, Value, parse_u64, text},
 };
@@ -147,7 +148,10 @@ impl Host for Config {
             "uboot-environment" => {
                 env_place(section)?;
             }
-            "gpt" => fold_boot_flags(section)?,
+            "gpt" => {
+                fold_boot_flags(section)?;
+                Gpt::new(section)?;
+            }
             _ => {}
         }
         Ok(())

@@ -1,6 +1,6 @@
 //! The integer arithmetic of `define-eval()` (format §2.7).
 
-use crate::metaconf::parse_u64;
+use crate::{caps, metaconf::parse_u64};
 
 /// Suffixes and what they multiply by; longer ones first.
 const SUFFIXES: [(&str, i64); 9] = [
@@ -14,9 +14,6 @@ const SUFFIXES: [(&str, i64); 9] = [
     ("w", 2),
     ("b", 512),
 ];
-
-/// Deepest nesting of parentheses.
-const DEPTH_MAX: usize = 32;
 
 /// Computes an expression.
 pub(super) fn eval(text: &[u8]) -> Result<i64, String> {
@@ -87,7 +84,7 @@ impl Parser<'_> {
 
     fn enter(&mut self) -> Option<()> {
         self.depth += 1;
-        (self.depth <= DEPTH_MAX).then_some(())
+        (self.depth <= caps::EXPRESSION_DEPTH_MAX).then_some(())
     }
 
     fn unary(&mut self) -> Option<i64> {
@@ -157,7 +154,14 @@ mod tests {
         ] {
             assert!(eval(bad.as_bytes()).is_err(), "{bad}");
         }
-        assert!(eval("(".repeat(10_000).as_bytes()).is_err());
+        for (depth, good) in [
+            (caps::EXPRESSION_DEPTH_MAX, true),
+            (caps::EXPRESSION_DEPTH_MAX + 1, false),
+            (10_000, false),
+        ] {
+            let text = format!("{}1{}", "(".repeat(depth), ")".repeat(depth));
+            assert_eq!(eval(text.as_bytes()).is_ok(), good);
+        }
         assert!(eval("-".repeat(10_000).as_bytes()).is_err());
     }
 }

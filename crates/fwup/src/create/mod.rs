@@ -129,8 +129,7 @@ fn make(
 fn describe(meta_conf: &[u8], mtime: i64) -> Result<Metadata, Error> {
     let uuid = firmware_uuid(meta_conf);
     let mut env = Env::new();
-    env.set("FWUP_META_UUID", uuid.to_string())
-        .set("FWUP_META_NICKNAME", "");
+    env.set_firmware(uuid);
     let root = metaconf::read(meta_conf, &env).map_err(|problem| Error::BadMetadata {
         line: problem.line,
         reason: problem.reason,

@@ -5,10 +5,8 @@ use super::{
     layout::ENTRY,
     name::{self, ATTR_LONG, Name, REMOVED},
 };
-use crate::target::Cache;
+use crate::{caps, target::Cache};
 
-/// Most entries of a directory.
-const ENTRIES_MAX: u32 = 65_536;
 /// Attribute bits.
 pub(super) const READ_ONLY: u8 = 0x01;
 pub(super) const VOLUME: u8 = 0x08;
@@ -125,7 +123,7 @@ impl Volume {
         if !cursor.index.is_multiple_of(self.per_cluster()) {
             return Ok(true);
         }
-        if cursor.index >= ENTRIES_MAX {
+        if cursor.index >= caps::FAT_FOLDER_ENTRIES_MAX {
             return Ok(false);
         }
         cursor.cluster = match self.next(cache, cursor.cluster)? {

@@ -110,7 +110,7 @@ impl Volume {
             let inside = u64::from(reader.pos) % self.layout.cluster_len;
             if inside == 0 && reader.pos > 0 {
                 let next = self.next(cache, reader.cluster)?;
-                reader.cluster = next.ok_or(FatError::Damaged("a file is shorter than its size"))?;
+                reader.go_to(next.ok_or(FatError::Damaged("a file is shorter than its size"))?)?;
             }
             let room = (self.layout.cluster_len - inside).min(u64::from(reader.size - reader.pos)) as usize;
             let count = room.min(buf.len() - done);
@@ -132,6 +132,8 @@ impl Volume {
             cluster: found.first_cluster(),
             pos: 0,
             size: found.size(),
+            remembered: 0,
+            steps: 0,
         })
     }
 }
@@ -142,6 +144,26 @@ pub(crate) struct FileReader {
     cluster: u32,
     pos: u32,
     size: u32,
+    /// A cluster of the chain that must not come again.
+    remembered: u32,
+    /// Clusters passed.
+    steps: u32,
+}
+
+impl FileReader {
+    /// Goes on to a cluster, unless the chain goes round: a cluster is remembered after 1, 2, 4, 8, ... steps, so that
+    /// one in a circle comes again before the circle was passed three times.
+    fn go_to(&mut self, cluster: u32) -> Result<(), FatError> {
+        if cluster == self.remembered {
+            return Err(FatError::Damaged("a chain of clusters goes round"));
+        }
+        self.cluster = cluster;
+        self.steps = self.steps.saturating_add(1);
+        if self.steps.is_power_of_two() {
+            self.remembered = cluster;
+        }
+        Ok(())
+    }
 }
 
 impl Volume {
@@ -151,12 +173,13 @@ impl Volume {
         if pattern.is_empty() {
             return Ok(true);
         }
+        let finder = memchr::memmem::Finder::new(pattern);
         let mut window = Vec::new();
         let mut buf = [0; 4096];
         loop {
             let count = self.read(cache, &mut reader, &mut buf)?;
             window.extend_from_slice(&buf[..count]);
-            if window.windows(pattern.len()).any(|bytes| bytes == pattern) {
+            if finder.find(&window).is_some() {
                 return Ok(true);
             }
             if count == 0 {

@@ -67,7 +67,8 @@ pub(crate) fn format(cache: &mut Cache<'_>, block: u64, count: u64) -> Result<()
         .filter(|end| *end < 1 << 53)
         .ok_or(FatError::Size)?;
     let begin = block * size;
-    cache.trim(begin..end * size);
+    // a medium that cannot be told is none the worse for it
+    let _ = cache.trim(begin..end * size);
     // the image gets its full length
     cache.write((end - 1) * size, &[0xff; BLOCK], false)?;
 

@@ -3,8 +3,6 @@
 use super::{FatError, codepage};
 use crate::caps;
 
-/// Most characters of a long name.
-const LONG_MAX: usize = 255;
 /// Characters of a long name in one entry.
 const PER_ENTRY: usize = 13;
 /// The offsets of these characters in an entry.
@@ -49,7 +47,7 @@ impl Name {
             .rposition(|byte| !matches!(byte, b' ' | b'.'))
             .map_or(0, |at| at + 1);
         let part = &part[..len];
-        if part.is_empty() || len > LONG_MAX || part.iter().any(|byte| b"*:<>|\"?\x7f".contains(byte)) {
+        if part.is_empty() || len > caps::FAT_NAME_MAX || part.iter().any(|byte| b"*:<>|\"?\x7f".contains(byte)) {
             return Err(FatError::Name);
         }
         let long = part.iter().map(|byte| codepage::to_unicode(*byte)).collect();

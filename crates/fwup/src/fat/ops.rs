@@ -147,9 +147,18 @@ impl Volume {
         }
     }
 
-    /// Copies a file within the volume.
+    /// Where the entry of a path lies, if there is one.
+    fn place(&mut self, cache: &mut Cache<'_>, path: &[u8]) -> Result<Option<u64>, FatError> {
+        let followed = self.follow(cache, path)?;
+        Ok(followed.and_then(|(_, _, found)| Some(found?.offset)))
+    }
+
+    /// Copies a file within the volume. One that is copied onto itself stays as it is.
     pub(crate) fn copy(&mut self, cache: &mut Cache<'_>, from: &[u8], to: &[u8]) -> Result<(), FatError> {
         let mut reader = self.lookup(cache, from)?;
+        if self.place(cache, from)? == self.place(cache, to)? {
+            return Ok(());
+        }
         let mut file = self.create(cache, to)?;
         let mut buf = [0; COPY_CHUNK];
         loop {

@@ -66,6 +66,45 @@ fn a_full_volume_says_so_and_stays_readable() {
 }
 
 #[test]
+fn a_file_whose_clusters_go_round_is_damaged() {
+    on_volume(9000, |cache, volume| {
+        let mut file = volume.create(cache, b"round").unwrap();
+        volume.append(cache, &mut file, &[1; 5 * 512]).unwrap();
+        let table = (63 + 1) * 512;
+        for (from, to) in [(6_u64, 2_u16), (6, 6), (6, 4)] {
+            cache.write(table + 2 * from, &to.to_le_bytes(), false).unwrap();
+            let root = (63 + 1 + 2 * (9000_u64 * 2 + 4).div_ceil(512)) * 512;
+            cache.write(root + 28, &u32::MAX.to_le_bytes(), false).unwrap();
+            let searched = volume.contains(cache, b"round", b"not there");
+            assert!(matches!(searched, Err(FatError::Damaged(_))), "{searched:?}");
+            let copied = volume.copy(cache, b"round", b"copy");
+            assert!(matches!(copied, Err(FatError::Damaged(_))), "{copied:?}");
+        }
+        volume.remove(cache, b"round").unwrap();
+    });
+}
+
+#[test]
+fn a_folder_has_so_many_entries_and_no_more() {
+    on_volume(9000, |cache, volume| {
+        volume.make_folder(cache, b"folder").unwrap();
+        let table = (63 + 1) * 512;
+        let data = table + (2 * (9000_u64 * 2 + 4).div_ceil(512) + 32) * 512;
+        // its only cluster follows itself, and holds nothing that may be overwritten
+        cache.write(table + 4, &[2, 0], false).unwrap();
+        for entry in 0..16 {
+            cache.write(data + entry * 32, b"LABEL      \x08", false).unwrap();
+        }
+        assert!(matches!(volume.lookup(cache, b"folder/x"), Err(FatError::NoFile)));
+        assert!(
+            matches!(volume.touch(cache, b"folder/x"), Err(FatError::Full)),
+            "{}",
+            caps::FAT_FOLDER_ENTRIES_MAX
+        );
+    });
+}
+
+#[test]
 fn impossible_sizes_are_refused() {
     let mut target = MemoryTarget::new(0);
     let mut cache = Cache::new(&mut target, WriteMode::default()).unwrap();
@@ -78,38 +117,186 @@ fn impossible_sizes_are_refused() {
     assert!(matches!(Volume::open(&mut cache, u64::MAX), Err(FatError::NoVolume)));
 }
 
+/// What a path names.
+#[derive(Clone, Debug, PartialEq)]
+enum Node {
+    File(Vec<u8>),
+    Folder,
+}
+
+/// The tree as it should be: paths without a leading slash; the root is not listed.
+#[derive(Default)]
+struct Model(BTreeMap<String, Node>);
+
+/// What an operation should say.
+type Told = Result<(), &'static str>;
+
+fn told(done: Result<(), FatError>) -> Told {
+    done.map_err(|error| match error {
+        FatError::NoFile => "no file",
+        FatError::NoPath => "no path",
+        FatError::Exists => "exists",
+        FatError::Denied => "denied",
+        other => panic!("{other}"),
+    })
+}
+
+impl Model {
+    fn get(&self, path: &str) -> Result<Option<&Node>, &'static str> {
+        if let Some((parent, _)) = path.rsplit_once('/')
+            && self.0.get(parent) != Some(&Node::Folder)
+        {
+            return Err("no path");
+        }
+        Ok(self.0.get(path))
+    }
+
+    fn write(&mut self, path: &str, content: Option<&[u8]>) -> Told {
+        match (self.get(path)?, content) {
+            (Some(Node::Folder), _) => return Err("denied"),
+            (Some(Node::File(_)), None) => return Ok(()),
+            _ => {}
+        }
+        self.0
+            .insert(path.into(), Node::File(content.unwrap_or_default().to_vec()));
+        Ok(())
+    }
+
+    fn make_folder(&mut self, path: &str) -> Told {
+        if self.get(path)?.is_some() {
+            return Err("exists");
+        }
+        self.0.insert(path.into(), Node::Folder);
+        Ok(())
+    }
+
+    fn remove(&mut self, path: &str) -> Told {
+        self.get(path)?.ok_or("no file")?;
+        if self.0.keys().any(|other| other.starts_with(&format!("{path}/"))) {
+            return Err("denied");
+        }
+        self.0.remove(path);
+        Ok(())
+    }
+
+    fn rename(&mut self, from: &str, to: &str, replace: bool) -> Told {
+        if replace {
+            match self.remove(to) {
+                Ok(()) | Err("no file") => {}
+                Err(other) => return Err(other),
+            }
+        }
+        self.get(from)?.ok_or("no file")?;
+        if self.get(to)?.is_some() && from != to {
+            return Err("exists");
+        }
+        let below = format!("{from}/");
+        let moved: Vec<String> = self
+            .0
+            .keys()
+            .filter(|path| *path == from || path.starts_with(&below))
+            .cloned()
+            .collect();
+        for old in moved {
+            let node = self.0.remove(&old).unwrap();
+            self.0.insert(format!("{to}{}", &old[from.len()..]), node);
+        }
+        Ok(())
+    }
+
+    fn copy(&mut self, from: &str, to: &str) -> Told {
+        match self.get(from)?.cloned() {
+            Some(Node::File(content)) => self.write(to, Some(&content)),
+            _ => Err("no file"),
+        }
+    }
+}
+
+/// What is done to a volume.
+#[derive(Clone, Debug)]
+enum Step {
+    Write(String, usize),
+    Touch(String),
+    Folder(String),
+    Remove(String),
+    Rename(String, String, bool),
+    Copy(String, String),
+    Reopen,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let name = || {
+        let inside = "(one|a longer folder name)/(B[.]TXT|x|a long name [+] more[.]dots|two)";
+        proptest::string::string_regex(&format!(
+            "{inside}|(two|one/two)/(deep|[.]hidden)|[a-e]|one|two|a longer folder name"
+        ))
+        .unwrap()
+    };
+    let step = prop_oneof![
+        4 => (name(), 0..4000_usize).prop_map(|(path, len)| Step::Write(path, len)),
+        1 => name().prop_map(Step::Touch),
+        4 => name().prop_map(Step::Folder),
+        2 => name().prop_map(Step::Remove),
+        3 => (name(), name(), any::<bool>()).prop_map(|(from, to, replace)| Step::Rename(from, to, replace)),
+        2 => (name(), name()).prop_map(|(from, to)| Step::Copy(from, to)),
+        1 => Just(Step::Reopen),
+    ];
+    proptest::collection::vec(step, 1..60)
+}
+
+fn same_as_model(cache: &mut Cache<'_>, volume: &mut Volume, steps: &[Step]) -> Result<(), TestCaseError> {
+    let mut model = Model::default();
+    for step in steps {
+        let (got, want) = match step {
+            // a folder within itself would be lost
+            Step::Rename(from, to, _) if to.starts_with(&format!("{from}/")) => continue,
+            Step::Write(path, len) => {
+                let content: Vec<u8> = (0..*len).map(|at| (at % 251 + path.len()) as u8).collect();
+                let file = volume.create(cache, path.as_bytes());
+                let done = file.and_then(|mut file| {
+                    content
+                        .chunks(*len / 3 + 1)
+                        .try_for_each(|part| volume.append(cache, &mut file, part))
+                });
+                (done, model.write(path, Some(&content)))
+            }
+            Step::Touch(path) => (volume.touch(cache, path.as_bytes()), model.write(path, None)),
+            Step::Folder(path) => (volume.make_folder(cache, path.as_bytes()), model.make_folder(path)),
+            Step::Remove(path) => (volume.remove(cache, path.as_bytes()), model.remove(path)),
+            Step::Rename(from, to, replace) => (
+                volume.rename(cache, from.as_bytes(), to.as_bytes(), *replace),
+                model.rename(from, to, *replace),
+            ),
+            Step::Copy(from, to) => (volume.copy(cache, from.as_bytes(), to.as_bytes()), model.copy(from, to)),
+            Step::Reopen => {
+                *volume = Volume::open(cache, 63).unwrap();
+                (Ok(()), Ok(()))
+            }
+        };
+        prop_assert_eq!(told(got), want, "{:?}", step);
+    }
+    for (path, node) in &model.0 {
+        match node {
+            Node::File(content) => prop_assert_eq!(&read_all(cache, volume, path.as_bytes()).unwrap(), content),
+            Node::Folder => prop_assert!(matches!(
+                volume.make_folder(cache, path.as_bytes()),
+                Err(FatError::Exists)
+            )),
+        }
+    }
+    for path in ["a", "b", "c", "d", "e", "one/x", "two/deep", "one/two/deep"] {
+        let there = matches!(model.0.get(path), Some(Node::File(_)));
+        prop_assert_eq!(volume.lookup(cache, path.as_bytes()).is_ok(), there, "{}", path);
+    }
+    Ok(())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(40))]
 
     #[test]
-    fn any_sequence_of_changes_is_read_back(
-        steps in proptest::collection::vec((0..4_u8, "[a-c]{1,2}|longer name [a-c]", 0..3000_usize), 1..40)
-    ) {
-        on_volume(600, |cache, volume| {
-            let mut model: BTreeMap<String, Vec<u8>> = BTreeMap::new();
-            for (kind, name, len) in steps {
-                match kind {
-                    0 => {
-                        let removed = volume.remove(cache, name.as_bytes()).is_ok();
-                        prop_assert_eq!(removed, model.remove(&name).is_some());
-                    }
-                    1 => {
-                        volume.touch(cache, name.as_bytes()).unwrap();
-                        model.entry(name).or_default();
-                    }
-                    _ => {
-                        let content = vec![name.as_bytes()[0]; len];
-                        let mut file = volume.create(cache, name.as_bytes()).unwrap();
-                        volume.append(cache, &mut file, &content).unwrap();
-                        model.insert(name, content);
-                    }
-                }
-            }
-            for (name, content) in &model {
-                prop_assert_eq!(&read_all(cache, volume, name.as_bytes()).unwrap(), content);
-            }
-            Ok(())
-        })?;
+    fn any_sequence_of_changes_gives_what_a_model_gives(steps in steps(), blocks in prop_oneof![Just(1500_u64), Just(9000), Just(70_000)]) {
+        on_volume(blocks, |cache, volume| same_as_model(cache, volume, &steps))?;
     }
 
     #[test]

@@ -104,9 +104,13 @@ impl Parser<'_, '_> {
         let bad = |what: &str| self.lexer.problem(format!("{name} must be {what}"));
         let number = |word: &Bytes| number::parse_i64(word).ok_or_else(|| bad("a number"));
         let value = match (spec.kind, words.as_slice()) {
-            (Kind::List, words) => {
-                let old = if append { section.list(name) } else { &[] };
-                Value::List([old, words].concat())
+            (Kind::List, _) => {
+                // in place, so that many additions cost no more than one
+                if !append {
+                    section.set(name, Value::List(Vec::new()));
+                }
+                section.append(name, words);
+                return Ok(());
             }
             (Kind::Numbers, words) => {
                 let mut list = if append {

@@ -40,6 +40,14 @@ struct Segment {
     short: bool,
 }
 
+/// A byte range that decides what is booted.
+#[derive(Debug)]
+struct Critical {
+    range: Range<u64>,
+    /// What it holds until the other copy is durable, when there is one that is to count in the end.
+    stand_in: Option<Vec<u8>>,
+}
+
 /// The cache over a target.
 pub(crate) struct Cache<'t> {
     target: &'t mut dyn BlockTarget,
@@ -47,8 +55,8 @@ pub(crate) struct Cache<'t> {
     segments: BTreeMap<u64, Segment>,
     spare: Vec<Box<[u8]>>,
     trimmed: Trimmed,
-    /// Byte ranges that decide what is booted, the last touched last.
-    critical: Vec<Range<u64>>,
+    /// What decides what is booted, the last touched last.
+    critical: Vec<Critical>,
     clock: u64,
     late: bool,
     size: Option<u64>,
@@ -92,8 +100,24 @@ impl<'t> Cache<'t> {
 
     /// Makes a byte range part of what is written last.
     pub(crate) fn mark_critical(&mut self, range: Range<u64>) {
-        self.critical.retain(|old| *old != range);
-        self.critical.push(range);
+        self.critical.retain(|old| old.range != range);
+        self.critical.push(Critical { range, stand_in: None });
+    }
+
+    /// Makes two copies part of what is written last: `newer` counts from now on, `older` is what counted before.
+    ///
+    /// The copy that counts on the target stays whole until the other one can take its place. When that other one is
+    /// not to count in the end, it holds `stand_in` meanwhile: the contents of `newer`, to be known as older.
+    pub(crate) fn mark_copies(&mut self, newer: Range<u64>, older: Range<u64>, stand_in: Vec<u8>) {
+        let place = |range: &Range<u64>| self.critical.iter().position(|old| old.range == *range);
+        // a copy that was written before its first change here is the one that counts on the target, and comes second
+        let newer_counts = place(&older).is_some_and(|older| place(&newer).is_some_and(|newer| older < newer));
+        let (first, second) = if newer_counts { (older, newer) } else { (newer, older) };
+        self.mark_critical(first);
+        if let Some(first) = self.critical.last_mut().filter(|_| newer_counts) {
+            first.stand_in = Some(stand_in);
+        }
+        self.mark_critical(second);
     }
 
     /// Reads `buf` from a byte offset. Behind the target's end there are zeros.
@@ -143,16 +167,21 @@ impl<'t> Cache<'t> {
     }
 
     /// Declares a byte range to be zero and forgets what was to be written there. Only whole segments count.
-    pub(crate) fn trim(&mut self, range: Range<u64>) {
+    ///
+    /// # Errors
+    /// The medium could not be told; the range counts as zero all the same.
+    pub(crate) fn trim(&mut self, range: Range<u64>) -> std::io::Result<()> {
         let whole = range.start.div_ceil(SEGMENT64)..range.end / SEGMENT64;
         if whole.is_empty() {
-            return;
+            return Ok(());
         }
         let held: Vec<u64> = self.segments.range(whole.clone()).map(|(number, _)| *number).collect();
         for number in held {
             self.drop_segment(number);
         }
-        self.trimmed.insert(whole);
+        self.trimmed.insert(whole.clone());
+        self.written |= self.target.trim(whole.start * SEGMENT64..whole.end * SEGMENT64)?;
+        Ok(())
     }
 
     /// Forgets everything that has not been written.
@@ -181,12 +210,30 @@ impl<'t> Cache<'t> {
             pending = self.write_out(number)?.then_some((critical, late)).or(pending);
         }
         self.barrier()?;
-        for range in std::mem::take(&mut self.critical) {
-            if self.write_critical(&range)? {
-                self.barrier()?;
+        let mut held_back = Vec::new();
+        for Critical { range, stand_in } in std::mem::take(&mut self.critical) {
+            if let Some(stand_in) = stand_in {
+                let mut bytes = vec![0; stand_in.len()];
+                self.read(range.start, &mut bytes)?;
+                self.write(range.start, &stand_in, false)?;
+                held_back.push((range.clone(), bytes));
             }
+            self.make_durable(&range)?;
+        }
+        for (range, bytes) in held_back {
+            self.write(range.start, &bytes, false)?;
+            self.make_durable(&range)?;
         }
         Ok(())
+    }
+
+    /// Writes what is still to be written of a critical range, between barriers.
+    fn make_durable(&mut self, range: &Range<u64>) -> Result<(), Error> {
+        if self.write_critical(range)? {
+            self.barrier()
+        } else {
+            Ok(())
+        }
     }
 
     fn barrier(&mut self) -> Result<(), Error> {
@@ -201,8 +248,8 @@ impl<'t> Cache<'t> {
     /// The blocks of a segment that lie in critical ranges.
     fn critical_blocks(&self, segment: u64) -> Bits {
         let mut blocks = Bits::default();
-        for range in &self.critical {
-            for block in blocks_in(range, segment) {
+        for critical in &self.critical {
+            for block in blocks_in(&critical.range, segment) {
                 blocks.set(block);
             }
         }
@@ -213,7 +260,7 @@ impl<'t> Cache<'t> {
         let bytes = segment * SEGMENT64..(segment + 1) * SEGMENT64;
         self.critical
             .iter()
-            .any(|range| range.start < bytes.end && bytes.start < range.end)
+            .any(|Critical { range, .. }| range.start < bytes.end && bytes.start < range.end)
     }
 
     /// Writes a segment but for its critical blocks; true when something was written.
@@ -347,10 +394,13 @@ impl<'t> Cache<'t> {
         self.write_out(number)?;
         if self.segments.get(&number).is_some_and(|held| held.dirty.any()) {
             self.barrier()?;
-            for range in self.critical.clone() {
+            for at in 0..self.critical.len() {
+                let Some(Critical { range, .. }) = self.critical.get(at) else {
+                    continue;
+                };
                 let inside = range.start.max(number * SEGMENT64)..range.end.min((number + 1) * SEGMENT64);
-                if !inside.is_empty() && self.write_critical(&inside)? {
-                    self.barrier()?;
+                if !inside.is_empty() {
+                    self.make_durable(&inside)?;
                 }
             }
         }
@@ -477,7 +527,7 @@ mod tests {
             bytes: vec![9; 4 * SEGMENT],
         };
         let mut cache = Cache::new(&mut target, WriteMode::default()).unwrap();
-        cache.trim(100..SEGMENT64 * 3 + 100);
+        cache.trim(100..SEGMENT64 * 3 + 100).unwrap();
         cache.write(SEGMENT64 + 512, &[1; 512], false).unwrap();
         let mut buf = [5; 4];
         cache.read(SEGMENT64 * 2, &mut buf).unwrap();

@@ -3,9 +3,12 @@
 use std::{
     fs::{File, OpenOptions},
     io::{self, Seek as _, SeekFrom},
+    ops::Range,
     os::unix::fs::{FileExt as _, FileTypeExt as _},
     path::Path,
 };
+
+use nix::fcntl::{FallocateFlags, fallocate};
 
 use super::BlockTarget;
 
@@ -18,6 +21,7 @@ pub struct FileTarget {
     durable: bool,
     device_size: u64,
     max_size: Option<u64>,
+    trim: bool,
 }
 
 impl FileTarget {
@@ -66,6 +70,7 @@ impl FileTarget {
             durable: device || kind.is_file(),
             device_size,
             max_size: None,
+            trim: false,
         })
     }
 
@@ -78,6 +83,18 @@ impl FileTarget {
             bytes
         });
         self
+    }
+
+    /// Tells a device which bytes are of no use any more. Files and devices that cannot be told stay as they are.
+    #[must_use]
+    pub fn with_trim(mut self) -> Self {
+        self.trim = self.device;
+        self
+    }
+
+    /// False for `/dev/null` and its like, from which nothing can be read back.
+    pub fn is_storage(&self) -> bool {
+        self.durable
     }
 
     /// True for a block device.
@@ -117,6 +134,22 @@ impl BlockTarget for FileTarget {
 
     fn hard_end(&self) -> Option<u64> {
         self.max_size.or(self.device.then_some(self.device_size))
+    }
+
+    /// Punches a hole into a device, which makes it forget the blocks where it can and never reads as anything but zeros
+    /// then.
+    fn trim(&mut self, range: Range<u64>) -> io::Result<bool> {
+        let end = range.end.min(self.hard_end().unwrap_or(u64::MAX));
+        if !self.trim || range.start >= end {
+            return Ok(false);
+        }
+        let (start, len) = (i64::try_from(range.start), i64::try_from(end - range.start));
+        let (Ok(start), Ok(len)) = (start, len) else {
+            return Ok(false);
+        };
+        let mode = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
+        fallocate(&self.file, mode, start, len)?;
+        Ok(true)
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -3,8 +3,9 @@
 use std::io;
 
 use super::BlockTarget;
+use crate::caps;
 
-/// An image in memory that grows when written behind its end.
+/// An image in memory that grows when written behind its end, up to [`caps::MEMORY_TARGET_MAX`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MemoryTarget {
     /// The bytes of the image.
@@ -33,7 +34,8 @@ impl BlockTarget for MemoryTarget {
         let start = usize::try_from(offset).map_err(io::Error::other)?;
         let end = start
             .checked_add(buf.len())
-            .ok_or_else(|| io::Error::other("offset overflow"))?;
+            .filter(|end| *end <= self.bytes.len().max(caps::MEMORY_TARGET_MAX))
+            .ok_or_else(|| io::Error::new(io::ErrorKind::FileTooLarge, "the image would be too large for memory"))?;
         if self.bytes.len() < end {
             self.bytes.resize(end, 0);
         }

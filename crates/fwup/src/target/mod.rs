@@ -6,7 +6,7 @@ mod file;
 mod memory;
 mod trimmed;
 
-use std::io;
+use std::{io, ops::Range};
 
 pub(crate) use bits::BLOCK;
 pub(crate) use cache::{Cache, WriteMode};
@@ -30,6 +30,13 @@ pub trait BlockTarget {
         None
     }
 
+    /// Tells the medium that what a byte range holds is of no use any more. It need not do anything; bytes of the range
+    /// may read as before or as zeros afterwards. True when it did something.
+    fn trim(&mut self, range: Range<u64>) -> io::Result<bool> {
+        let _ = range;
+        Ok(false)
+    }
+
     /// Returns only when everything written before is durable.
     fn flush(&mut self) -> io::Result<()>;
 }
@@ -49,6 +56,10 @@ impl<T: BlockTarget + ?Sized> BlockTarget for &mut T {
 
     fn hard_end(&self) -> Option<u64> {
         (**self).hard_end()
+    }
+
+    fn trim(&mut self, range: Range<u64>) -> io::Result<bool> {
+        (**self).trim(range)
     }
 
     fn flush(&mut self) -> io::Result<()> {

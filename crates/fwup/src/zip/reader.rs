@@ -66,7 +66,7 @@ impl<R: Read> ZipReader<R> {
 
     /// Goes to the next entry; what is left of the current one is passed over. None at the end of the archive.
     pub(crate) fn next_entry(&mut self) -> Result<Option<Entry>, Error> {
-        self.skip()?;
+        self.pass_over(u64::MAX)?;
         if self.ended || !self.at_entry()? {
             self.ended = true;
             return Ok(None);
@@ -135,8 +135,9 @@ impl<R: Read> ZipReader<R> {
         Ok(count)
     }
 
-    /// Passes over the rest of the current entry, without unpacking it where its length is known.
-    fn skip(&mut self) -> Result<(), Error> {
+    /// Passes over the rest of the current entry, without unpacking it where its length is known. Else it is an error
+    /// when the entry has more than `most` bytes.
+    pub(crate) fn pass_over(&mut self, most: u64) -> Result<(), Error> {
         let Some(current) = self.current.as_mut() else {
             return Ok(());
         };
@@ -154,7 +155,12 @@ impl<R: Read> ZipReader<R> {
             }
         } else {
             let mut scratch = [0; 8192];
-            while self.read(&mut scratch)? > 0 {}
+            while self.read(&mut scratch)? > 0 {
+                if let Some(current) = self.current.as_ref().filter(|current| current.size > most) {
+                    let reason = format!("it is passed over, and has more than {most} bytes");
+                    return Err(self.source.corrupt(&current.header.name, reason));
+                }
+            }
         }
         self.current = None;
         Ok(())

@@ -16,6 +16,7 @@ use crate::config::{Front, FrontFlags, Inputs, Secret};
 use crate::links::tls;
 use crate::listeners::Listeners;
 use crate::platform::Platform;
+use crate::platform::events::Bell;
 use crate::platform::postgres::{Cluster, Prepared};
 use crate::platform::random::Random;
 use crate::platform::store::StoreUrl;
@@ -88,7 +89,7 @@ impl Up {
         dir.write_database_url(&url)?;
         migrate(&url).await?;
         let blobs = StoreUrl::Folder(dir.blobs()).open().context("the folder of firmware")?;
-        let platform = open_platform(&url, blobs, dir.master_key(random)?).await?;
+        let platform = open_platform(&url, blobs, dir.master_key(random)?, Bell::Postgres).await?;
         nodes::forget_all(&mut *platform.db.acquire().await?).await?;
         let urls = listeners.urls(front);
         self.bootstrap(&platform).await?;

@@ -33,7 +33,18 @@ pub async fn join(
         .collect();
     newest.reverse();
     let joined = sweep::join(conn, proof, platform.node, &newest, platform.clock.now()).await?;
-    let news: Vec<News> = newest.iter().map(|record| news_of(&record.peer)).collect();
+    let mut news: Vec<News> = newest.iter().map(|record| news_of(&record.peer)).collect();
+    let replaced = joined.iter().filter_map(|joined| {
+        let record = newest.iter().find(|record| record.peer.device() == joined.device)?;
+        let subject_id = joined.elsewhere?.0;
+        let kind = kind::REPLACED;
+        Some(News {
+            kind,
+            subject_id,
+            ..news_of(&record.peer)
+        })
+    });
+    news.extend(replaced);
     events::publish(conn, platform.clock.now(), &news).await?;
     Ok(joined)
 }

@@ -167,7 +167,9 @@ pub(in crate::devices) async fn join(
                AS n (device_id, link_id, address, api_version, fwup_version, uuid, product, version, platform, architecture,
                      author, description, vcs_identifier, misc, validation, reverted)),
            old AS (
-               SELECT s.device_id, s.firmware_uuid, s.firmware_version, s.update_status FROM device_states s JOIN new USING (device_id)
+               SELECT s.device_id, s.firmware_uuid, s.firmware_version, s.update_status,
+                   CASE WHEN s.connection = 'connected' AND s.node_id <> $2 THEN s.link_id END AS elsewhere
+               FROM device_states s JOIN new USING (device_id)
                ORDER BY s.device_id FOR UPDATE OF s),
            seen AS (
                UPDATE devices d SET first_seen_at = $1 FROM new WHERE d.id = new.device_id AND d.first_seen_at IS NULL)
@@ -180,7 +182,8 @@ pub(in crate::devices) async fn join(
                auto_reverted = new.reverted,
                firmware_since = CASE WHEN s.firmware_uuid IS DISTINCT FROM new.uuid THEN $1 ELSE s.firmware_since END
            FROM new JOIN old USING (device_id) WHERE s.device_id = new.device_id
-           RETURNING s.device_id AS "device_id: DeviceId", old.firmware_uuid, old.firmware_version, old.update_status"#,
+           RETURNING s.device_id AS "device_id: DeviceId", old.firmware_uuid, old.firmware_version, old.update_status,
+               old.elsewhere AS "elsewhere: LinkId""#,
         now,
         node.0,
         &ids,
@@ -207,6 +210,7 @@ pub(in crate::devices) async fn join(
         previous_firmware: row.firmware_uuid,
         previous_version: row.firmware_version,
         in_flight: row.update_status.is_some(),
+        elsewhere: row.elsewhere,
     });
     Ok(joined.collect())
 }

@@ -5,7 +5,7 @@ use sqlx::PgPool;
 use time::Duration;
 
 use super::*;
-use crate::firmware::{FirmwareId, Holder, LINK_LIFETIME};
+use crate::firmware::{FirmwareId, Holder};
 
 /// A link of a device to what was uploaded, and the archive's bytes.
 async fn linked(stage: &Stage) -> (String, Vec<u8>) {
@@ -16,9 +16,8 @@ async fn linked(stage: &Stage) -> (String, Vec<u8>) {
         .fetch_one(&stage.platform().db)
         .await
         .unwrap();
-    let expires_at = stage.platform().clock.now() + LINK_LIFETIME;
-    let holder = Holder::Device(uuid::Uuid::from_u128(9));
-    let url = stage.app.firmware_urls.sign(product.org().id(), id, holder, expires_at);
+    let (now, holder) = (stage.platform().clock.now(), Holder::Device(uuid::Uuid::from_u128(9)));
+    let url = stage.app.firmware_urls.sign(product.org().id(), id, holder, now);
     let path = url.strip_prefix("https://localhost:4001").unwrap().to_owned();
     (path, bytes)
 }

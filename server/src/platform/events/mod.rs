@@ -1,26 +1,27 @@
-//! News: rows with an increasing id, kept one hour. NOTIFY is only a bell, rung outside the acts' own transactions; each
-//! node reads on from the last id it saw, so a missed bell loses nothing and a browser may resume.
+//! News: rows with an increasing id, kept one hour. The [`Bell`] only wakes the nodes and is rung outside the acts' own
+//! transactions; each node reads on from the last id it saw, so a missed bell loses nothing and a browser may resume.
+
+mod bell;
+mod tail;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::postgres::PgListener;
 use sqlx::{PgConnection, PgPool};
 use time::OffsetDateTime;
 use tokio::sync::{Notify, broadcast};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-/// The channel of the bell.
-const BELL: &str = "muster_events";
+pub use self::bell::{Bell, BellError, NatsUrl};
+use self::tail::Tail;
+
 /// News that a slow subscriber may lag behind before it must read the rows again, by [`after`].
 const BACKLOG: usize = 4096;
 /// Rows read at once.
 pub const BATCH: i64 = 1000;
 /// A node looks without a bell this often.
 const POLL: Duration = Duration::from_secs(2);
-/// Ids are handed out before they are committed: a gap is waited for this long.
-const SETTLE: time::Duration = time::Duration::seconds(5);
 /// How long news is kept.
 pub const KEPT: time::Duration = time::Duration::hours(1);
 
@@ -49,6 +50,8 @@ pub mod kind {
     pub const ASSIGNED: &str = "device.assigned";
     /// The device's link must end: deleted, moved, or its credential is gone.
     pub const CUT: &str = "device.cut";
+    /// A link gave way to a newer one of its device on another node. The subject is the link.
+    pub const REPLACED: &str = "link.replaced";
     /// A deployment group was changed.
     pub const DEPLOYMENT: &str = "deployment.changed";
     /// Firmware was added or removed.
@@ -73,24 +76,25 @@ pub struct News {
 pub struct Bus {
     sender: broadcast::Sender<Event>,
     ring: Arc<Notify>,
-}
-
-impl Default for Bus {
-    fn default() -> Self {
-        Self {
-            sender: broadcast::Sender::new(BACKLOG),
-            ring: Arc::new(Notify::new()),
-        }
-    }
+    bell: Bell,
 }
 
 impl Bus {
+    /// A bus whose nodes are woken by this bell.
+    pub fn new(bell: Bell) -> Self {
+        Self {
+            sender: broadcast::Sender::new(BACKLOG),
+            ring: Arc::new(Notify::new()),
+            bell,
+        }
+    }
+
     /// Everything from now on that this node reads.
     pub fn subscribe(&self) -> broadcast::Receiver<Event> {
         self.sender.subscribe()
     }
 
-    /// Rings the bell for what was just committed; returns at once. Many rings become one NOTIFY.
+    /// Rings the bell for what was just committed; returns at once. Many rings become one.
     pub fn ring(&self) {
         self.ring.notify_one();
     }
@@ -108,7 +112,7 @@ impl Bus {
     async fn ring_bells(self, db: PgPool) {
         loop {
             self.ring.notified().await;
-            if let Err(error) = sqlx::query("SELECT pg_notify($1, '')").bind(BELL).execute(&db).await {
+            if let Err(error) = self.bell.ring(&db).await {
                 tracing::warn!(%error, "the event bell could not be rung; nodes will look by themselves");
             }
         }
@@ -134,87 +138,18 @@ impl Bus {
         count
     }
 
-    async fn follow(&self, db: &PgPool, tail: &mut Tail) -> sqlx::Result<()> {
-        let mut listener = PgListener::connect_with(db).await?;
-        listener.listen(BELL).await?;
-        if tail.last.is_none() {
-            tail.last = Some(newest(db).await?);
-        }
+    async fn follow(&self, db: &PgPool, tail: &mut Tail) -> Result<(), BellError> {
+        let mut ear = self.bell.listen(db).await?;
+        tail.begin(db).await?;
         loop {
-            let _ = tokio::time::timeout(POLL, listener.recv()).await;
+            // A bell that cannot be heard is listened for anew; what it missed is found by the look at the rows.
+            if let Ok(heard) = tokio::time::timeout(POLL, ear.heard()).await {
+                heard?;
+            }
             // One bell may stand for more rows than are read at once.
             while self.hand_on(tail.read(db).await?) >= BATCH as usize {}
         }
     }
-}
-
-/// Where a reader stands. Transactions commit out of order, so ids seen to be missing are asked for again for a while.
-#[derive(Debug, Default)]
-struct Tail {
-    last: Option<i64>,
-    gaps: Vec<(i64, OffsetDateTime)>,
-}
-
-impl Tail {
-    /// Rows that were seen to be missing and have come since.
-    async fn late(&self, db: &PgPool) -> sqlx::Result<Vec<Row>> {
-        if self.gaps.is_empty() {
-            return Ok(Vec::new());
-        }
-        let missing: Vec<i64> = self.gaps.iter().map(|(id, _)| *id).collect();
-        sqlx::query_as!(
-            Row,
-            "SELECT id, at, org_id, product_id, kind, subject_id FROM events WHERE id = ANY($1) ORDER BY id",
-            &missing
-        )
-        .fetch_all(db)
-        .await
-    }
-
-    async fn read(&mut self, db: &PgPool) -> sqlx::Result<Vec<Event>> {
-        let last = self.last.unwrap_or_default();
-        let mut rows = self.late(db).await?;
-        // By itself this is a walk along the key; with the late ones in the same condition it is a scan of the table.
-        let new = sqlx::query_as!(
-            Row,
-            "SELECT id, at, org_id, product_id, kind, subject_id FROM events WHERE id > $1 ORDER BY id LIMIT $2",
-            last,
-            BATCH
-        );
-        rows.extend(new.fetch_all(db).await?);
-        let mut expected = last + 1;
-        for row in &rows {
-            self.gaps.retain(|(id, _)| *id != row.id);
-            if row.id > last {
-                self.gaps
-                    .extend((expected..row.id).map(|id| (id, row.at)).take(BATCH as usize));
-                expected = row.id + 1;
-            }
-        }
-        self.last = Some(last.max(expected - 1));
-        if let Some(newest) = rows.last() {
-            let horizon = newest.at - SETTLE;
-            self.gaps.retain(|(_, at)| *at > horizon);
-        }
-        let event = |row: Row| Event {
-            id: row.id,
-            org_id: row.org_id,
-            product_id: row.product_id,
-            kind: row.kind,
-            subject_id: row.subject_id,
-        };
-        Ok(rows.into_iter().map(event).collect())
-    }
-}
-
-#[derive(Debug)]
-struct Row {
-    id: i64,
-    at: OffsetDateTime,
-    org_id: Uuid,
-    product_id: Option<Uuid>,
-    kind: String,
-    subject_id: Uuid,
 }
 
 /// News of all orgs after `id`, for a reader of this node that lagged behind: up to [`BATCH`], from the oldest on.
@@ -230,12 +165,6 @@ pub async fn after(conn: &mut PgConnection, id: i64) -> sqlx::Result<Vec<Event>>
     )
     .fetch_all(conn)
     .await
-}
-
-async fn newest(db: &PgPool) -> sqlx::Result<i64> {
-    sqlx::query_scalar!(r#"SELECT coalesce(max(id), 0) AS "id!" FROM events"#)
-        .fetch_one(db)
-        .await
 }
 
 /// Writes news in the transaction of the act. Call [`Bus::ring`] after the commit.
