@@ -8,12 +8,15 @@
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod control;
 pub mod duration;
 pub mod event_loop;
 pub mod health;
+pub mod hooks;
 pub mod identity;
 pub mod link;
 pub mod net;
+pub mod notify;
 pub mod platform;
 pub mod policy;
 pub mod program;

@@ -80,7 +80,11 @@ pub async fn run(program: Program) -> Result<String, ProgramError> {
         path: program.path.clone(),
         cause,
     };
-    let mut child = Command::new(&program.path)
+    let mut command = Command::new(&program.path);
+    for variable in crate::notify::VARIABLES {
+        command.env_remove(variable);
+    }
+    let mut child = command
         .args(&program.arguments)
         .envs(program.environment.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null())

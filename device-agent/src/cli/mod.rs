@@ -5,7 +5,6 @@ mod report;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -16,7 +15,8 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::{LogFormat, Settings};
-use crate::{event_loop, identity, policy};
+use crate::hooks::Custom;
+use crate::{event_loop, identity};
 
 /// A thread that writes or applies, and name look-ups beside it.
 const BLOCKING_THREADS_MAX: usize = 4;
@@ -141,13 +141,13 @@ fn print(text: &str) -> anyhow::Result<()> {
 fn run(config: &Path, log_format: Option<LogFormat>) -> anyhow::Result<()> {
     let settings = Settings::read(config)?;
     log_to_stderr(log_format.unwrap_or(settings.agent.log_format));
-    let policy = Arc::from(policy::from_settings(&settings));
+    let custom = Custom::from_settings(&settings);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(BLOCKING_THREADS_MAX)
         .build()
         .context("cannot start")?;
-    let result = runtime.block_on(event_loop::run(settings, policy));
+    let result = runtime.block_on(event_loop::run(settings, custom));
     runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
     result
 }

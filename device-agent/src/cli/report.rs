@@ -6,14 +6,14 @@ use std::path::Path;
 use anyhow::Context;
 
 use crate::config::Settings;
-use crate::identity::Tls;
+use crate::identity::Identity;
 use crate::platform::{Facts, FwEnv, FwEnvError};
 use crate::update::state::{Pending, Phase, Store};
 
 /// Reads everything that the configuration names.
 pub(super) fn check(config: &Path) -> anyhow::Result<String> {
     let settings = Settings::read(config)?;
-    Tls::new(&settings)?;
+    Identity::new(&settings, None)?;
     let facts = facts(&settings)?;
     let keys = settings.firmware.public_keys.len();
     let mut text = format!("{} is good.\n", config.display());

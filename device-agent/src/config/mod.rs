@@ -7,8 +7,8 @@ mod settings;
 use std::path::{Path, PathBuf};
 
 pub use settings::{
-    AgentSettings, DownloadSettings, FirmwareSettings, LogFormat, PlatformKind, PolicySettings, ServerSettings,
-    Settings, Strategy, TlsVersions,
+    AgentSettings, DownloadSettings, FirmwareSettings, HookSettings, LogFormat, PlatformKind, PolicySettings,
+    ServerSettings, Settings, Strategy, TlsVersions,
 };
 
 use crate::identity::IdentitySettings;

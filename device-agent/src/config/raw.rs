@@ -17,6 +17,8 @@ pub(super) struct File {
     pub download: Download,
     #[serde(default)]
     pub policy: Policy,
+    #[serde(default)]
+    pub hooks: Hooks,
     pub agent: Agent,
 }
 
@@ -27,6 +29,7 @@ pub(super) struct Server {
     pub url: String,
     pub ca: PathBuf,
     pub tls: Option<String>,
+    pub encoding: Option<String>,
 }
 
 /// What proves which device this is.
@@ -34,8 +37,11 @@ pub(super) struct Server {
 #[serde(deny_unknown_fields)]
 pub(super) struct Identity {
     pub identifier: String,
-    pub cert: PathBuf,
-    pub key: PathBuf,
+    pub cert: Option<PathBuf>,
+    pub key: Option<PathBuf>,
+    pub shared_key: Option<String>,
+    pub shared_secret: Option<String>,
+    pub shared_secret_file: Option<PathBuf>,
 }
 
 /// What is flashed where, and whose signature it must carry.
@@ -73,6 +79,17 @@ pub(super) struct Policy {
     pub time_limit: Option<Span>,
 }
 
+/// What is done when something happens.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Hooks {
+    pub identify: Option<Vec<String>>,
+    pub before_reboot: Option<Vec<String>>,
+    pub archive: Option<Vec<String>>,
+    pub time_limit: Option<Span>,
+    pub archive_time_limit: Option<Span>,
+}
+
 /// The agent itself.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -83,9 +100,9 @@ pub(super) struct Agent {
     pub network_retry: Option<Span>,
     pub heartbeat: Option<Span>,
     pub reboot_command: Option<Vec<String>>,
-    pub identify_command: Option<Vec<String>>,
     pub boot_timeout: Option<Span>,
     pub health_script: Option<PathBuf>,
     pub health_time_limit: Option<Span>,
     pub log_format: Option<String>,
+    pub socket: Option<PathBuf>,
 }

@@ -5,10 +5,13 @@ use std::time::Duration;
 
 use hyper::Uri;
 use muster_fwup::PublicKey;
+use muster_link::Encoding;
 use muster_link::limits::{HEARTBEAT_INTERVAL, IDENTIFIER_MAX};
 
 use super::{IdentitySettings, raw};
 use crate::duration::Span;
+use crate::identity::Proof;
+use crate::identity::secret::{Hidden, SecretPlace, SecretSettings};
 
 /// Everything that the configuration decides.
 #[derive(Debug, Clone)]
@@ -23,6 +26,8 @@ pub struct Settings {
     pub download: DownloadSettings,
     /// Who may decline an update.
     pub policy: PolicySettings,
+    /// What is done when something happens.
+    pub hooks: HookSettings,
     /// The agent itself.
     pub agent: AgentSettings,
 }
@@ -30,8 +35,10 @@ pub struct Settings {
 /// Where the server is.
 #[derive(Debug, Clone)]
 pub struct ServerSettings {
-    /// `wss://HOST[:PORT]/PATH?vsn=2.0.0`.
+    /// `wss://HOST[:PORT]/PATH?vsn=VERSION`, the version that of the encoding.
     pub url: Uri,
+    /// How messages are written.
+    pub encoding: Encoding,
     /// PEM file of the certificate authorities that the server's certificate must chain to.
     pub ca: PathBuf,
     /// The TLS versions that are offered.
@@ -110,6 +117,21 @@ pub struct PolicySettings {
     pub time_limit: Duration,
 }
 
+/// Programs that are run when something happens; an empty line runs nothing.
+#[derive(Debug, Clone)]
+pub struct HookSettings {
+    /// Makes the device seen.
+    pub identify: Vec<String>,
+    /// Gets everything ready for a reboot.
+    pub before_reboot: Vec<String>,
+    /// Takes an archive.
+    pub archive: Vec<String>,
+    /// How long the first two may take.
+    pub time_limit: Duration,
+    /// How long an archive may take.
+    pub archive_time_limit: Duration,
+}
+
 /// Which platform the agent runs on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PlatformKind {
@@ -143,8 +165,6 @@ pub struct AgentSettings {
     pub heartbeat: Duration,
     /// What reboots a `linux` device.
     pub reboot_command: Vec<String>,
-    /// What makes the device seen; only a log line without it.
-    pub identify_command: Vec<String>,
     /// On `virtual`: how long new firmware may take until it is validated, before the watchdog reboots.
     pub boot_timeout: Duration,
     /// What must succeed, besides the join, before new firmware is validated.
@@ -153,6 +173,8 @@ pub struct AgentSettings {
     pub health_time_limit: Duration,
     /// How log lines look, unless the command line says.
     pub log_format: LogFormat,
+    /// The socket by which the agent is asked and told; see [`crate::control`].
+    pub socket: PathBuf,
 }
 
 /// A key with a value that cannot be.
@@ -170,30 +192,36 @@ fn wrong(key: &'static str, reason: impl Into<String>) -> Wrong {
 
 /// Gives the file its meaning; relative paths start at `directory`.
 pub(super) fn build(file: raw::File, directory: &Path) -> Result<Settings, Wrong> {
-    let at = |path: PathBuf| directory.join(path);
-    let identifier = file.identity.identifier;
+    let at = &|path: PathBuf| directory.join(path);
+    let identifier = file.identity.identifier.clone();
     if identifier.is_empty() || identifier.len() > IDENTIFIER_MAX {
         return Err(wrong(
             "identity.identifier",
             format!("must have 1 to {IDENTIFIER_MAX} bytes"),
         ));
     }
+    let encoding = encoding(file.server.encoding.as_deref())?;
+    let proof = proof(&file.identity, at)?;
     Ok(Settings {
         server: ServerSettings {
-            url: link_url(&file.server.url)?,
+            url: link_url(&file.server.url, encoding, &proof)?,
+            encoding,
             ca: at(file.server.ca),
             tls: tls_versions(file.server.tls.as_deref())?,
         },
-        identity: IdentitySettings {
-            identifier,
-            cert: at(file.identity.cert),
-            key: at(file.identity.key),
-        },
+        identity: IdentitySettings { identifier, proof },
         firmware: firmware(file.firmware, at)?,
         download: download(file.download, &file.agent.state_dir, at)?,
         policy: PolicySettings {
             script: file.policy.script.map(at),
             time_limit: span(file.policy.time_limit, Duration::from_secs(10)),
+        },
+        hooks: HookSettings {
+            identify: file.hooks.identify.unwrap_or_default(),
+            before_reboot: file.hooks.before_reboot.unwrap_or_default(),
+            archive: file.hooks.archive.unwrap_or_default(),
+            time_limit: span(file.hooks.time_limit, Duration::from_secs(30)),
+            archive_time_limit: span(file.hooks.archive_time_limit, Duration::from_mins(10)),
         },
         agent: agent(file.agent, at)?,
     })
@@ -203,19 +231,66 @@ fn span(given: Option<Span>, default: Duration) -> Duration {
     given.map_or(default, |Span(span)| span)
 }
 
-/// The URL that is dialled: NervesHub's path unless another is given, and the framing's version.
-fn link_url(text: &str) -> Result<Uri, Wrong> {
+fn encoding(text: Option<&str>) -> Result<Encoding, Wrong> {
+    match text {
+        None | Some("json") => Ok(Encoding::Json),
+        Some("msgpack") => Ok(Encoding::MessagePack),
+        Some(other) => Err(wrong(
+            "server.encoding",
+            format!("`{other}` is neither \"json\" nor \"msgpack\""),
+        )),
+    }
+}
+
+/// A certificate or a shared secret, and one of them only.
+fn proof(identity: &raw::Identity, at: impl Fn(PathBuf) -> PathBuf) -> Result<Proof, Wrong> {
+    let secret = match (&identity.shared_secret, &identity.shared_secret_file) {
+        (Some(_), Some(_)) => return Err(wrong("identity.shared_secret", "stands beside shared_secret_file")),
+        (Some(secret), None) if secret.is_empty() => return Err(wrong("identity.shared_secret", "is empty")),
+        (Some(secret), None) => Some(SecretPlace::Here(Hidden(secret.clone()))),
+        (None, Some(file)) => Some(SecretPlace::File(at(file.clone()))),
+        (None, None) => None,
+    };
+    match (&identity.cert, &identity.shared_key, secret) {
+        (Some(cert), None, None) => Ok(Proof::Certificate {
+            cert: at(cert.clone()),
+            key: identity.key.clone().map(at),
+        }),
+        (None, Some(key), Some(secret)) if !key.is_empty() && key.is_ascii() => Ok(Proof::Secret(SecretSettings {
+            key: key.clone(),
+            secret,
+        })),
+        (None, Some(_), Some(_)) => Err(wrong(
+            "identity.shared_key",
+            "is no key: it begins with `nhp_` or `nhd_`",
+        )),
+        (None, Some(_), None) => Err(wrong(
+            "identity.shared_key",
+            "needs shared_secret or shared_secret_file",
+        )),
+        (None, None, Some(_)) => Err(wrong("identity.shared_secret", "needs shared_key")),
+        (None, None, None) => Err(wrong("identity.cert", "is missing, and there is no shared_key instead")),
+        (Some(_), _, _) => Err(wrong(
+            "identity.cert",
+            "stands beside a shared key: one of them proves the device",
+        )),
+    }
+}
+
+/// The URL that is dialled: NervesHub's path for the kind of proof unless another is given, and the framing's version.
+fn link_url(text: &str, encoding: Encoding, proof: &Proof) -> Result<Uri, Wrong> {
     let key = "server.url";
     let url: Uri = text.parse().map_err(|cause| wrong(key, format!("`{text}`: {cause}")))?;
     if url.scheme_str() != Some("wss") || url.host().is_none() {
         return Err(wrong(key, format!("`{text}` must look like `wss://host:port`")));
     }
     let authority = url.authority().map_or("", |authority| authority.as_str());
-    let path = match url.path() {
-        "" | "/" => "/socket/websocket",
-        path => path,
+    let path = match (url.path(), proof) {
+        ("" | "/", Proof::Certificate { .. }) => "/socket/websocket",
+        ("" | "/", Proof::Secret(_)) => "/device-socket/websocket",
+        (path, _) => path,
     };
-    let built = format!("wss://{authority}{path}?vsn=2.0.0");
+    let built = format!("wss://{authority}{path}?vsn={}", encoding.vsn());
     built.parse().map_err(|cause| wrong(key, format!("`{built}`: {cause}")))
 }
 
@@ -310,14 +385,15 @@ fn agent(agent: raw::Agent, at: impl Fn(PathBuf) -> PathBuf) -> Result<AgentSett
     if heartbeat.is_zero() {
         return Err(wrong("agent.heartbeat", "must be longer than nothing"));
     }
+    let state_dir = at(agent.state_dir);
     Ok(AgentSettings {
-        state_dir: at(agent.state_dir),
+        socket: at(agent.socket.unwrap_or_else(|| state_dir.join("agent.sock"))),
+        state_dir,
         platform,
         backoff: backoff(agent.backoff)?,
         network_retry: span(agent.network_retry, Duration::from_secs(3)),
         heartbeat,
         reboot_command,
-        identify_command: agent.identify_command.unwrap_or_default(),
         boot_timeout: span(agent.boot_timeout, Duration::from_secs(30)),
         health_script: agent.health_script.map(at),
         health_time_limit: span(agent.health_time_limit, Duration::from_secs(10)),

@@ -6,18 +6,20 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use muster_link::{DeviceApiVersion, FromDevice, Join, JoinMeta, ToDevice};
+use muster_link::{FromDevice, Push, ToDevice, Topic};
 use tokio::time::Instant;
 
 use super::validation::Validation;
 use super::{End, Event, Sinks};
 use crate::clock;
 use crate::config::Settings;
-use crate::identity::Tls;
-use crate::link::{self, Command, Link, LinkSettings};
+use crate::control::{Asked, Control, Request};
+use crate::hooks::{Custom, RebootReason};
+use crate::identity::Identity;
+use crate::link::{self, Command, Link, LinkSettings, Say};
+use crate::notify::Notify;
 use crate::platform::{Facts, Platform};
-use crate::policy::{Context, Policy};
-use crate::program::{self, Program};
+use crate::policy::Context;
 use crate::update::Offer;
 use crate::update::attempt::{self, Attempt};
 use crate::update::machine::{Effect, Input, Machine};
@@ -27,30 +29,46 @@ use crate::update::state::{Persisted, Phase, Store};
 const REBOOT_RETRY: Duration = Duration::from_mins(1);
 /// A device that was told to reboot and still runs after this is told again.
 const REBOOT_PATIENCE: Duration = Duration::from_mins(5);
-const IDENTIFY_TIME_LIMIT: Duration = Duration::from_secs(30);
+/// Whatever the hook has to do, a device that is to reboot does.
+const BEFORE_REBOOT_TIMEOUT: Duration = Duration::from_mins(5);
 
 /// What an agent is made of.
 pub(super) struct Parts {
     pub settings: Settings,
     pub platform: Box<dyn Platform>,
-    pub policy: Arc<dyn Policy>,
+    pub custom: Custom,
     pub store: Store,
-    pub tls: Tls,
+    pub identity: Arc<Identity>,
     pub machine: Machine,
     /// The slot that runs; an update changes the environment and not this.
     pub facts: Facts,
     pub sinks: Sinks,
+    pub control: Option<Control>,
+    pub notify: Notify,
     /// Held until the process ends.
     pub _lock: File,
 }
 
 /// The running agent.
 pub(super) struct Agent {
-    parts: Parts,
+    pub(super) parts: Parts,
+    pub(super) link_state: LinkState,
     link: Option<Link>,
     attempt: Option<Attempt>,
     validation: Validation,
     reboot_due: Option<Instant>,
+    alive_due: Option<Instant>,
+}
+
+/// How the link is, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum LinkState {
+    /// Not open, for this reason, if it was ever tried.
+    Down(Option<String>),
+    /// Open, and not joined yet.
+    Open,
+    /// The server has us.
+    Joined,
 }
 
 impl Agent {
@@ -62,8 +80,13 @@ impl Agent {
             attempt: None,
             validation,
             reboot_due: None,
+            alive_due: None,
+            link_state: LinkState::Down(None),
         };
         agent.open_link();
+        agent.parts.notify.ready();
+        agent.alive(Instant::now());
+        agent.tell_status();
         agent
     }
 
@@ -74,7 +97,8 @@ impl Agent {
         }
         let settings = LinkSettings {
             url: self.parts.settings.server.url.clone(),
-            tls: Arc::clone(&self.parts.tls.link),
+            identity: Arc::clone(&self.parts.identity),
+            encoding: self.parts.settings.server.encoding,
             backoff: self.parts.settings.agent.backoff.clone(),
             without_network: self.parts.settings.agent.network_retry,
             heartbeat: self.parts.settings.agent.heartbeat,
@@ -89,8 +113,26 @@ impl Agent {
 
     /// When [`Event::Due`] is due.
     pub(super) fn due(&self) -> Option<Instant> {
-        let dues = [self.validation.check_at(), self.reboot_due];
+        let dues = [self.validation.check_at(), self.reboot_due, self.alive_due];
         dues.into_iter().flatten().min()
+    }
+
+    /// Tells the service manager that the loop turns and the link's task lives; silence has it start the agent anew.
+    fn alive(&mut self, now: Instant) {
+        let Some(interval) = self.parts.notify.interval() else {
+            return;
+        };
+        if self.link.as_ref().is_none_or(Link::is_alive) {
+            self.parts.notify.alive();
+        }
+        self.alive_due = Some(now + interval);
+    }
+
+    /// The end, as the system wants it.
+    pub(super) async fn stop(&mut self) {
+        self.parts.notify.stopping();
+        self.parts.control = None;
+        self.close().await;
     }
 
     /// Says goodbye.
@@ -102,11 +144,16 @@ impl Agent {
     }
 
     /// Reboots; returns where the reboot is a matter of time, or did not work and will be tried again.
-    pub(super) async fn reboot(&mut self) {
-        tracing::info!("device reboots");
+    pub(super) async fn reboot(&mut self, reason: RebootReason) {
+        tracing::info!(reason = reason.name(), "device reboots");
         let interrupted = self.attempt.is_some();
         self.close().await;
         self.validation.stop();
+        let ready = self.parts.custom.hooks.before_reboot(reason);
+        let ready = tokio::time::timeout(BEFORE_REBOOT_TIMEOUT, ready).await;
+        if let Err(cause) = ready.unwrap_or_else(|_| Err("it does not end".to_owned())) {
+            tracing::warn!(error = cause, "hook before the reboot failed");
+        }
         let Err(cause) = self.parts.platform.reboot().await else {
             tracing::info!("reboot under way");
             self.reboot_due = Some(Instant::now() + REBOOT_PATIENCE);
@@ -133,7 +180,11 @@ impl Agent {
             Event::Health(result) => self.health(result),
             Event::Watchdog => {
                 tracing::warn!("firmware was not validated in time");
-                ControlFlow::Break(End::Reboot)
+                ControlFlow::Break(End::Reboot(RebootReason::NotValidated))
+            }
+            Event::Asked(asked) => {
+                self.asked(asked);
+                ControlFlow::Continue(())
             }
             Event::Due => self.is_due(),
             Event::Stop => ControlFlow::Break(End::Stopped),
@@ -142,9 +193,12 @@ impl Agent {
 
     fn is_due(&mut self) -> ControlFlow<End> {
         let now = Instant::now();
+        if self.alive_due.is_some_and(|at| at <= now) {
+            self.alive(now);
+        }
         if self.reboot_due.is_some_and(|at| at <= now) {
             self.reboot_due = None;
-            return ControlFlow::Break(End::Reboot);
+            return ControlFlow::Break(End::Reboot(RebootReason::Again));
         }
         self.check_health(now);
         ControlFlow::Continue(())
@@ -152,25 +206,48 @@ impl Agent {
 
     fn link_event(&mut self, event: link::Event) -> ControlFlow<End> {
         match event {
-            link::Event::NeedJoin => {
-                let join = self.join();
-                self.validation.told(join.meta.firmware_validated);
-                self.tell(Command::Join(Box::new(join)));
+            link::Event::NotOpened(reason) => {
+                self.link_is(LinkState::Down(Some(reason)));
                 ControlFlow::Continue(())
             }
-            link::Event::Joined => {
+            link::Event::NeedJoin(topic) => {
+                self.need_join(topic);
+                ControlFlow::Continue(())
+            }
+            link::Event::Joined(Topic::Device) => {
                 tracing::info!("joined");
+                self.link_is(LinkState::Joined);
                 self.validation.joined(Instant::now());
                 self.check_health(Instant::now());
                 self.take(Input::Joined)
             }
-            link::Event::Lost => {
+            link::Event::Joined(topic) => {
+                tracing::info!(topic = topic.name(), "topic joined");
+                ControlFlow::Continue(())
+            }
+            link::Event::Lost(reason) => {
+                self.link_is(LinkState::Down(Some(reason)));
                 self.validation.lost();
                 self.parts.machine.lost();
                 ControlFlow::Continue(())
             }
             link::Event::Delivered => self.take(Input::Delivered),
-            link::Event::Push(message) => self.push(message),
+            link::Event::Push(Push::Device(message)) => self.push(message),
+            link::Event::Push(Push::Console(_) | Push::Extensions(_)) => ControlFlow::Continue(()),
+        }
+    }
+
+    fn link_is(&mut self, state: LinkState) {
+        self.link_state = state;
+        self.tell_status();
+    }
+
+    fn need_join(&mut self, topic: Topic) {
+        if topic == Topic::Device {
+            self.link_is(LinkState::Open);
+            let join = self.join();
+            self.validation.told(join.meta.firmware_validated);
+            self.say(FromDevice::Join(Box::new(join)));
         }
     }
 
@@ -183,38 +260,43 @@ impl Agent {
                     update.available = update.update_available,
                     "update told"
                 );
-                self.take(Input::Told(update))
+                return self.take(Input::Told(update));
             }
-            ToDevice::Reboot => self.take(Input::RebootAsked),
-            ToDevice::Identify => {
-                self.identify();
-                ControlFlow::Continue(())
-            }
-            // The agent trusts its own keys only, takes no archives, runs no scripts and has no extensions.
-            ToDevice::FirmwareKeys(_)
-            | ToDevice::ArchiveKeys(_)
-            | ToDevice::GetExtensions
-            | ToDevice::Archive(_)
-            | ToDevice::RunScript(_) => ControlFlow::Continue(()),
-            ToDevice::Unknown(event) => {
-                tracing::debug!(event, "unknown push ignored");
-                ControlFlow::Continue(())
-            }
+            ToDevice::Reboot => return self.take(Input::RebootAsked),
+            ToDevice::Identify => self.identify(),
+            // The agent trusts its own keys only.
+            ToDevice::FirmwareKeys(_) | ToDevice::ArchiveKeys(_) => {}
+            ToDevice::GetExtensions | ToDevice::Archive(_) | ToDevice::RunScript(_) => {}
+            ToDevice::Unknown(event) => tracing::debug!(event, "unknown push ignored"),
         }
+        ControlFlow::Continue(())
     }
 
     fn identify(&self) {
         tracing::info!("device identifies itself");
-        let line = &self.parts.settings.agent.identify_command;
-        if line.is_empty() {
-            return;
-        }
-        let program = Program::command(line, IDENTIFY_TIME_LIMIT);
+        let hooks = Arc::clone(&self.parts.custom.hooks);
         tokio::spawn(async move {
-            if let Err(cause) = program::run(program).await {
-                tracing::warn!(error = %cause, "identify command failed");
+            if let Err(cause) = hooks.identify().await {
+                tracing::warn!(error = cause, "identify hook failed");
             }
         });
+    }
+
+    fn asked(&mut self, Asked { request, answer }: Asked) {
+        let said = match request {
+            Request::Status => serde_json::json!({ "status": self.status() }),
+            Request::Reconnect => {
+                tracing::info!("reconnect asked for");
+                self.tell(Command::Reconnect);
+                serde_json::json!({})
+            }
+            Request::Identify => {
+                self.identify();
+                serde_json::json!({})
+            }
+        };
+        // Who asked may be gone.
+        let _ = answer.send(said);
     }
 
     fn attempt_event(&mut self, event: attempt::Event) -> ControlFlow<End> {
@@ -238,31 +320,14 @@ impl Agent {
         }
     }
 
-    /// What the device says of itself now (device-link §3.1).
-    fn join(&self) -> Join {
-        let (firmware, extra) = self.parts.facts.report();
-        let persisted = self.parts.machine.persisted();
-        let reverted = persisted.reverted.is_some() || self.parts.facts.other_unvalidated;
-        let unreported = persisted.reverted.as_ref().filter(|_| persisted.pending.is_some());
-        Join {
-            firmware,
-            fwup_version: Some(muster_fwup::REPORTED_VERSION.to_owned()),
-            device_api_version: Some(DeviceApiVersion::OURS.to_owned()),
-            currently_downloading_uuid: self.parts.machine.busy_uuid().map(str::to_owned),
-            meta: JoinMeta {
-                firmware_validated: self.parts.facts.validated,
-                firmware_auto_revert_detected: Some(reverted),
-                firmware_reverted_uuid: unreported.map(|reverted| reverted.uuid.clone()),
-            },
-            extra,
-            ..Join::default()
-        }
-    }
-
     fn tell(&self, command: Command) {
         if let Some(link) = &self.link {
             link.tell(command);
         }
+    }
+
+    fn say(&self, message: impl Into<Say>) {
+        self.tell(Command::Send(message.into()));
     }
 
     fn check_health(&mut self, now: Instant) {
@@ -287,7 +352,7 @@ impl Agent {
         tracing::info!(firmware.version = self.parts.facts.version(), "firmware validated");
         self.parts.facts.validated = Some(true);
         if self.validation.succeeded() {
-            self.tell(Command::Send(FromDevice::FirmwareValidated));
+            self.say(FromDevice::FirmwareValidated);
         }
         self.take(Input::Validated)
     }
@@ -302,7 +367,7 @@ impl Agent {
                         effects = self.parts.machine.handle(failed, clock::now()).into();
                     }
                 }
-                Effect::Send(message) => self.tell(Command::Send(message)),
+                Effect::Send(message) => self.say(message),
                 Effect::Deliver(status) => self.tell(Command::Deliver(status)),
                 Effect::Decide(offer, reschedules) => self.decide(*offer, reschedules),
                 Effect::Start(offer) => self.start(&offer),
@@ -312,7 +377,7 @@ impl Agent {
                     }
                 }
                 Effect::Rejoin => self.tell(Command::Rejoin),
-                Effect::Reboot => return ControlFlow::Break(End::Reboot),
+                Effect::Reboot(reason) => return ControlFlow::Break(End::Reboot(reason)),
             }
         }
         ControlFlow::Continue(())
@@ -343,7 +408,7 @@ impl Agent {
             running_version: self.parts.facts.version().to_owned(),
             reschedules,
         };
-        let (policy, tasks) = (Arc::clone(&self.parts.policy), self.parts.sinks.tasks.clone());
+        let (policy, tasks) = (Arc::clone(&self.parts.custom.policy), self.parts.sinks.tasks.clone());
         tokio::spawn(async move {
             let decision = policy.decide(&offer, &context).await;
             let _ = tasks.send(Event::Decided(decision)).await;
@@ -357,7 +422,7 @@ impl Agent {
             offer,
             order,
             &parts.settings,
-            Arc::clone(&parts.tls.download),
+            Arc::clone(&parts.identity.download),
             parts.sinks.attempt.clone(),
         ));
     }

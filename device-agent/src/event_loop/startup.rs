@@ -8,9 +8,11 @@ use anyhow::{Context, bail};
 use super::Sinks;
 use super::agent::{Agent, Parts};
 use crate::config::Settings;
-use crate::identity::Tls;
+use crate::control::Control;
+use crate::hooks::Custom;
+use crate::identity::Identity;
+use crate::notify::Notify;
 use crate::platform::{self, Facts, Platform};
-use crate::policy::Policy;
 use crate::update::machine::{Machine, Running};
 use crate::update::resolve::{Booted, Outcome, resolve};
 use crate::update::state::{Persisted, Store};
@@ -18,9 +20,9 @@ use crate::update::state::{Persisted, Store};
 const LOCK_FILE: &str = "agent.lock";
 
 /// Starts; none where the first thing to do was a reboot that is under way.
-pub(super) async fn start(settings: Settings, policy: Arc<dyn Policy>, sinks: Sinks) -> anyhow::Result<Option<Agent>> {
+pub(super) async fn start(settings: Settings, custom: Custom, sinks: Sinks) -> anyhow::Result<Option<Agent>> {
     // Certificates first: a mistake in them must not cost new firmware its only boot.
-    let tls = Tls::new(&settings)?;
+    let identity = Arc::new(Identity::new(&settings, custom.signer.clone())?);
     let directory = &settings.agent.state_dir;
     let store = Store::open(directory).with_context(|| format!("cannot make {}", directory.display()))?;
     let lock = lock(&settings)?;
@@ -37,6 +39,10 @@ pub(super) async fn start(settings: Settings, policy: Arc<dyn Policy>, sinks: Si
         platform.reboot().await?;
         return Ok(None);
     }
+    let socket = &settings.agent.socket;
+    let control = Control::open(socket, sinks.asked.clone())
+        .inspect_err(|cause| tracing::warn!(error = %cause, socket = %socket.display(), "no control socket"))
+        .ok();
     let running = Running {
         uuid: facts.uuid().to_owned(),
         slot: facts.slot.clone(),
@@ -48,9 +54,11 @@ pub(super) async fn start(settings: Settings, policy: Arc<dyn Policy>, sinks: Si
         machine: Machine::new(persisted, running),
         settings,
         platform,
-        policy,
+        custom,
         store,
-        tls,
+        identity,
+        control,
+        notify: Notify::from_env(),
         facts,
         sinks,
         _lock: lock,

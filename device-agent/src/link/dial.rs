@@ -1,7 +1,6 @@
 //! Opening the link: TCP, TLS with the device's certificate, the websocket upgrade.
 
 use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,16 +9,20 @@ use hyper::client::conn::http1;
 use hyper::header::{self, HeaderMap};
 use hyper::{Request, Response, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
+use muster_link::credential::{CredentialError, Signed};
 use muster_link::limits::MESSAGE_MAX;
-use rustls::ClientConfig;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
 use super::backoff::Why;
+use crate::USER_AGENT;
+use crate::clock::{self, Now};
+use crate::identity::Identity;
+use crate::identity::secret::SharedSecret;
+use crate::identity::time::TrustedTime;
 use crate::net::{self, Stream};
-use crate::{USER_AGENT, clock};
 
 /// The upgrade must be answered within this.
 const UPGRADE_TIMEOUT: Duration = Duration::from_secs(20);
@@ -57,6 +60,9 @@ pub(super) enum DialError {
         /// How long it wants to be left alone.
         retry_after: Option<Duration>,
     },
+    /// The shared secret does not sign.
+    #[error("{0}")]
+    Unsigned(#[from] CredentialError),
     /// The server's answer makes no sense.
     #[error("{0}")]
     Nonsense(&'static str),
@@ -71,21 +77,27 @@ impl DialError {
                 ..
             } => Why::Asked(*asked),
             Self::Io(cause) if net::is_network_missing(cause) => Why::NoNetwork,
-            Self::Io(_) | Self::Http(_) | Self::TimedOut | Self::Nonsense(_) | Self::Refused { .. } => Why::Failed,
+            Self::Io(_)
+            | Self::Http(_)
+            | Self::TimedOut
+            | Self::Nonsense(_)
+            | Self::Unsigned(_)
+            | Self::Refused { .. } => Why::Failed,
         }
     }
 }
 
-/// Dials, following redirects.
-pub(super) async fn dial(url: &Uri, tls: &Arc<ClientConfig>) -> Result<Socket, DialError> {
+/// Dials, following redirects; signs each request at the moment that it is sent.
+pub(super) async fn dial(url: &Uri, identity: &Identity) -> Result<Socket, DialError> {
     let mut url = url.clone();
     for _ in 0..=REDIRECTS_MAX {
-        let stream = net::connect(&url, Arc::clone(tls)).await?;
+        let stream = net::connect(&url, identity.link()).await?;
         let key = generate_key();
-        let response = tokio::time::timeout(UPGRADE_TIMEOUT, upgrade(stream, &url, &key))
+        let signed = sign(identity)?;
+        let response = tokio::time::timeout(UPGRADE_TIMEOUT, upgrade(stream, &url, &key, signed.as_ref()))
             .await
             .map_err(|_| DialError::TimedOut)??;
-        note_skew(response.headers());
+        note_date(response.headers(), &identity.time, clock::now());
         if response.status().is_redirection() {
             let location = response
                 .headers()
@@ -104,7 +116,18 @@ pub(super) async fn dial(url: &Uri, tls: &Arc<ClientConfig>) -> Result<Socket, D
     Err(DialError::Nonsense("the server redirects in circles"))
 }
 
-async fn upgrade(stream: Stream, url: &Uri, key: &str) -> Result<Response<hyper::body::Incoming>, DialError> {
+fn sign(identity: &Identity) -> Result<Option<Signed>, DialError> {
+    let time = identity.time.to_sign(clock::now());
+    let sign = |secret: &SharedSecret| secret.sign(&identity.identifier, time);
+    Ok(identity.secret.as_ref().map(sign).transpose()?)
+}
+
+async fn upgrade(
+    stream: Stream,
+    url: &Uri,
+    key: &str,
+    signed: Option<&Signed>,
+) -> Result<Response<hyper::body::Incoming>, DialError> {
     let (mut sender, connection) = http1::Builder::new()
         .max_buf_size(UPGRADE_BUFFER_BYTES)
         .handshake(TokioIo::new(stream))
@@ -112,13 +135,17 @@ async fn upgrade(stream: Stream, url: &Uri, key: &str) -> Result<Response<hyper:
     tokio::spawn(connection.with_upgrades());
     let path = url.path_and_query().map_or("/", |path| path.as_str());
     let authority = url.authority().map_or("", |authority| authority.as_str());
-    let request = Request::get(path)
+    let mut request = Request::get(path)
         .header(header::HOST, authority)
         .header(header::USER_AGENT, USER_AGENT)
         .header(header::UPGRADE, "websocket")
         .header(header::CONNECTION, "upgrade")
         .header(header::SEC_WEBSOCKET_VERSION, "13")
-        .header(header::SEC_WEBSOCKET_KEY, key)
+        .header(header::SEC_WEBSOCKET_KEY, key);
+    for (name, value) in signed.iter().flat_map(|signed| signed.headers()) {
+        request = request.header(name, value);
+    }
+    let request = request
         .body(Empty::<Bytes>::new())
         .map_err(|_| DialError::Nonsense("the URL cannot be asked for"))?;
     Ok(sender.send_request(request).await?)
@@ -160,20 +187,18 @@ async fn open(response: Response<hyper::body::Incoming>, key: &str) -> Result<So
     Ok(socket.await)
 }
 
-fn note_skew(headers: &HeaderMap) {
-    let date = headers.get(header::DATE).and_then(|value| value.to_str().ok());
-    let Some(theirs) = date.and_then(|date| httpdate::parse_http_date(date).ok()) else {
+/// Learns the time from the server, and warns where the device's clock is off.
+fn note_date(headers: &HeaderMap, time: &TrustedTime, now: Now) {
+    let text = headers.get(header::DATE).and_then(|value| value.to_str().ok());
+    let Some(date) = text.and_then(|text| httpdate::parse_http_date(text).ok()) else {
         return;
     };
-    let ours = clock::wall();
-    let skew = theirs
-        .duration_since(ours)
-        .or_else(|_| ours.duration_since(theirs))
-        .unwrap_or_default();
+    time.told(date, now);
+    let skew = TrustedTime::skew(date, now);
     if skew > SKEW_MAX {
         tracing::warn!(
             skew_ms = clock::millis(skew),
-            server.date = date,
+            server.date = text,
             "clock differs from the server's"
         );
     }

@@ -13,15 +13,16 @@ use std::time::{Duration, Instant};
 
 use futures_util::{SinkExt, StreamExt};
 use hyper::Uri;
-use muster_link::{FromDevice, Join, StatusUpdate, ToDevice};
-use rustls::ClientConfig;
+use muster_link::{Encoding, FromDevice, Message, Push, StatusUpdate, Topic};
 use tokio::sync::{mpsc, oneshot};
-use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::Message as Raw;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
 use self::backoff::{Backoff, Why};
 use self::dial::Socket;
+pub use self::session::Say;
 use self::session::{Effect, Session};
+use crate::identity::Identity;
 
 /// Commands that wait for the link; a full queue drops progress, never memory.
 const COMMANDS_MAX: usize = 64;
@@ -33,14 +34,16 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// What the link tells.
 #[derive(Debug, PartialEq)]
 pub enum Event {
-    /// It is open; answer with [`Command::Join`].
-    NeedJoin,
-    /// The server has us.
-    Joined,
-    /// The connection is gone.
-    Lost,
+    /// It could not be opened, for this reason.
+    NotOpened(String),
+    /// It is open, or the topic was lost; answer with the topic's join.
+    NeedJoin(Topic),
+    /// The server has us on this topic.
+    Joined(Topic),
+    /// The connection is gone, for this reason.
+    Lost(String),
     /// The server says this.
-    Push(ToDevice),
+    Push(Push),
     /// The status of [`Command::Deliver`] was written.
     Delivered,
 }
@@ -48,10 +51,8 @@ pub enum Event {
 /// What the link is told.
 #[derive(Debug)]
 pub enum Command {
-    /// Join with this.
-    Join(Box<Join>),
-    /// Say this, if joined.
-    Send(FromDevice),
+    /// Say this: a join always, anything else if joined.
+    Send(Say),
     /// Say this, if joined, and tell.
     Deliver(StatusUpdate),
     /// Join anew on the connection that stands.
@@ -67,8 +68,10 @@ pub enum Command {
 pub struct LinkSettings {
     /// The server's URL.
     pub url: Uri,
-    /// TLS with the device's certificate.
-    pub tls: Arc<ClientConfig>,
+    /// Who the device is.
+    pub identity: Arc<Identity>,
+    /// How messages are written.
+    pub encoding: Encoding,
     /// Base delays between attempts.
     pub backoff: Vec<Duration>,
     /// The delay between attempts while there is no network.
@@ -119,6 +122,11 @@ impl Link {
         }
     }
 
+    /// Whether its task runs.
+    pub fn is_alive(&self) -> bool {
+        !self.commands.is_closed()
+    }
+
     /// Says goodbye, if there is a connection.
     pub async fn close(&self) {
         let (done, wait) = oneshot::channel();
@@ -149,11 +157,12 @@ impl Task {
                 tracing::info!(server.url = %self.settings.url, "link open");
                 let over = self.serve(Box::new(socket)).await?;
                 tracing::info!(reason = over.reason, "link lost");
-                self.tell(Event::Lost).await?;
+                self.tell(Event::Lost(over.reason)).await?;
                 over.why
             }
             Err(cause) => {
                 tracing::warn!(server.url = %self.settings.url, error = %cause, "link not opened");
+                self.tell(Event::NotOpened(cause.to_string())).await?;
                 cause.why()
             }
         };
@@ -163,8 +172,8 @@ impl Task {
     }
 
     async fn dial(&mut self) -> ControlFlow<(), Result<Socket, dial::DialError>> {
-        let (url, tls) = (self.settings.url.clone(), Arc::clone(&self.settings.tls));
-        let mut dialling = Box::pin(dial::dial(&url, &tls));
+        let (url, identity) = (self.settings.url.clone(), Arc::clone(&self.settings.identity));
+        let mut dialling = Box::pin(dial::dial(&url, &identity));
         loop {
             tokio::select! {
                 result = &mut dialling => return ControlFlow::Continue(result),
@@ -200,8 +209,9 @@ impl Task {
 
     /// Keeps one connection; breaks when the agent ends.
     async fn serve(&mut self, mut socket: Box<Socket>) -> ControlFlow<(), Over> {
-        let (mut session, first) = Session::open(self.settings.heartbeat, Instant::now());
-        let mut over = self.perform(&mut socket, Some(first)).await?;
+        let settings = &self.settings;
+        let (mut session, first) = Session::open(settings.encoding, settings.heartbeat, Instant::now());
+        let mut over = self.perform(&mut socket, first).await?;
         loop {
             if let Some(over) = over {
                 return ControlFlow::Continue(over);
@@ -209,12 +219,12 @@ impl Task {
             let due = session.due().into();
             over = tokio::select! {
                 message = socket.next() => match message {
-                    Some(Ok(Message::Text(text))) => {
-                        let effect = session.text(&text, Instant::now());
+                    Some(Ok(Raw::Close(frame))) => Some(closed(frame.as_ref())),
+                    Some(Ok(raw)) => {
+                        let said = said(raw);
+                        let effect = said.and_then(|said| session.receive(&said, Instant::now()));
                         self.perform(&mut socket, effect).await?
                     }
-                    Some(Ok(Message::Close(frame))) => Some(closed(frame.as_ref())),
-                    Some(Ok(_)) => None,
                     Some(Err(cause)) => Some(Over::new(cause.to_string())),
                     None => Some(Over::new("the server hung up")),
                 },
@@ -235,12 +245,11 @@ impl Task {
     ) -> ControlFlow<(), Option<Over>> {
         match command {
             None => ControlFlow::Break(()),
-            Some(Command::Join(join)) => self.perform(socket, session.join(*join, Instant::now())).await,
-            Some(Command::Send(message)) => self.perform(socket, session.send(&message)).await,
+            Some(Command::Send(say)) => self.perform(socket, session.send(&say, Instant::now())).await,
             Some(Command::Reconnect) => ControlFlow::Continue(Some(Over::new("a reconnect was asked for"))),
-            Some(Command::Rejoin) => self.perform(socket, Some(Effect::NeedJoin)).await,
+            Some(Command::Rejoin) => self.perform(socket, [Effect::NeedJoin(Topic::Device)]).await,
             Some(Command::Deliver(status)) => {
-                let Some(write) = session.send(&FromDevice::Status(status)) else {
+                let Some(write) = session.send(&FromDevice::Status(status).into(), Instant::now()) else {
                     return ControlFlow::Continue(None);
                 };
                 let failed = self.perform(socket, Some(write)).await?;
@@ -266,15 +275,15 @@ impl Task {
     ) -> ControlFlow<(), Option<Over>> {
         for effect in effects {
             match effect {
-                Effect::Write(text) => {
-                    if let Some(over) = write(socket, text).await {
+                Effect::Write(message) => {
+                    if let Some(over) = write(socket, message).await {
                         return ControlFlow::Continue(Some(over));
                     }
                 }
-                Effect::NeedJoin => self.tell(Event::NeedJoin).await?,
-                Effect::Joined => self.tell(Event::Joined).await?,
-                Effect::Push(message) => self.tell(Event::Push(message)).await?,
-                Effect::Refused(reason) => tracing::warn!(reason, "join refused"),
+                Effect::NeedJoin(topic) => self.tell(Event::NeedJoin(topic)).await?,
+                Effect::Joined(topic) => self.tell(Event::Joined(topic)).await?,
+                Effect::Push(push) => self.tell(Event::Push(push)).await?,
+                Effect::Refused(topic, reason) => tracing::warn!(topic = topic.name(), reason, "join refused"),
                 Effect::Dead(reason) => return ControlFlow::Continue(Some(Over::new(reason))),
             }
         }
@@ -282,8 +291,21 @@ impl Task {
     }
 }
 
-async fn write(socket: &mut Socket, text: String) -> Option<Over> {
-    match tokio::time::timeout(WRITE_TIMEOUT, socket.send(Message::text(text))).await {
+/// What a websocket message says; pings and their like are tungstenite's business.
+fn said(raw: Raw) -> Option<Message> {
+    match raw {
+        Raw::Text(text) => Some(Message::Text(text.as_str().to_owned())),
+        Raw::Binary(bytes) => Some(Message::Binary(bytes.into())),
+        Raw::Ping(_) | Raw::Pong(_) | Raw::Close(_) | Raw::Frame(_) => None,
+    }
+}
+
+async fn write(socket: &mut Socket, message: Message) -> Option<Over> {
+    let raw = match message {
+        Message::Text(text) => Raw::text(text),
+        Message::Binary(bytes) => Raw::binary(bytes),
+    };
+    match tokio::time::timeout(WRITE_TIMEOUT, socket.send(raw)).await {
         Ok(Ok(())) => None,
         Ok(Err(cause)) => Some(Over::new(cause.to_string())),
         Err(_) => Some(Over::new("the server takes nothing any more")),
@@ -316,8 +338,6 @@ fn unconnected(command: Option<Command>) -> ControlFlow<(), Unconnected> {
             ControlFlow::Break(())
         }
         Some(Command::Reconnect) => ControlFlow::Continue(Unconnected::DialNow),
-        Some(Command::Join(_) | Command::Send(_) | Command::Deliver(_) | Command::Rejoin) => {
-            ControlFlow::Continue(Unconnected::Nothing)
-        }
+        Some(Command::Send(_) | Command::Deliver(_) | Command::Rejoin) => ControlFlow::Continue(Unconnected::Nothing),
     }
 }

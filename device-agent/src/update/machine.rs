@@ -11,6 +11,7 @@ use super::Offer;
 use super::progress::Throttle;
 use super::state::{Begun, Pending, Persisted, Phase};
 use crate::clock::{Now, millis};
+use crate::hooks::RebootReason;
 use crate::policy::Decision;
 
 /// Why an update is refused where the configuration names no key.
@@ -79,7 +80,7 @@ pub enum Effect {
     /// Join anew, so that the server tells the update again with a fresh URL.
     Rejoin,
     /// Reboot.
-    Reboot,
+    Reboot(RebootReason),
 }
 
 /// The machine.
@@ -149,7 +150,7 @@ impl Machine {
                 self.persisted.pending = None;
                 vec![self.save()]
             }
-            Input::RebootAsked => vec![Effect::Send(FromDevice::Rebooting), Effect::Reboot],
+            Input::RebootAsked => vec![Effect::Send(FromDevice::Rebooting), Effect::Reboot(RebootReason::Asked)],
             Input::Validated => self.validated(),
             Input::RequestOpened | Input::UrlExpired | Input::Progress(..) | Input::Failed(_) | Input::Delivered => {
                 Vec::new()
@@ -289,7 +290,12 @@ impl Machine {
             boot_id,
         };
         let completed = Effect::Send(FromDevice::Status(StatusUpdate::Completed));
-        vec![self.save(), progress(Stage::Updating, 100), completed, Effect::Reboot]
+        vec![
+            self.save(),
+            progress(Stage::Updating, 100),
+            completed,
+            Effect::Reboot(RebootReason::Updated),
+        ]
     }
 
     /// The attempt ends here: remember what to say, and say it now if the link is up.

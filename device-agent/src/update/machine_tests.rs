@@ -104,7 +104,7 @@ fn update_runs_to_the_reboot() {
         [
             progress(Stage::Updating, 100),
             status(StatusUpdate::Completed),
-            Effect::Reboot
+            Effect::Reboot(RebootReason::Updated)
         ]
     );
     assert_eq!(machine.busy_uuid(), Some("new"));
@@ -277,7 +277,7 @@ fn reboot_is_announced() {
     let mut machine = joined();
     assert_eq!(
         machine.handle(Input::RebootAsked, at(0)),
-        [Effect::Send(FromDevice::Rebooting), Effect::Reboot]
+        [Effect::Send(FromDevice::Rebooting), Effect::Reboot(RebootReason::Asked)]
     );
 }
 
@@ -322,7 +322,7 @@ proptest! {
                         prop_assert_eq!(saved.phase.uuid(), Some(offer.uuid.as_str()));
                         started = true;
                     }
-                    Effect::Reboot => prop_assert_eq!(saved.phase.name(), "rebooting"),
+                    Effect::Reboot(_) => prop_assert_eq!(saved.phase.name(), "rebooting"),
                     Effect::Resume(_) | Effect::Rejoin => prop_assert!(started),
                     Effect::Decide(..) => prop_assert!(!started),
                     Effect::Deliver(_) => prop_assert!(saved.pending.is_some()),

@@ -26,6 +26,12 @@ pub(crate) struct Options {
     pub(crate) policy: Option<&'static str>,
     /// The platform `linux`, whose reboot command leaves a mark.
     pub(crate) linux: bool,
+    /// Further lines of the table `[server]`.
+    pub(crate) server: &'static str,
+    /// Lines of the table `[identity]` in place of a certificate and its key.
+    pub(crate) proof: Option<&'static str>,
+    /// Further lines of the table `[agent]`.
+    pub(crate) agent: &'static str,
     /// Further lines of the table `[download]`.
     pub(crate) download: &'static str,
     /// Further tables.
@@ -58,10 +64,10 @@ impl Device {
             url = "{url}"
             ca = "ca.pem"
             {tls}
+            {}
             [identity]
             identifier = "kiosk-0001"
-            cert = "device.pem"
-            key = "device.key"
+            {}
             [firmware]
             disk = "disk.img"
             fw_env_config = "fw_env.config"
@@ -75,11 +81,15 @@ impl Device {
             reboot_command = ["{reboot}"]
             backoff = ["100ms"]
             boot_timeout = "3s"
+            {}
             {policy}
             {}
             "#,
+            options.server,
+            options.proof.unwrap_or("cert = \"device.pem\"\nkey = \"device.key\""),
             keys.join(", "),
             options.download,
+            options.agent,
             options.tables,
         );
         for (name, content) in [

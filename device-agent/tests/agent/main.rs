@@ -12,6 +12,7 @@ mod download;
 mod files;
 mod firmware;
 mod hub;
+mod identity;
 mod link;
 mod update;
 
@@ -22,7 +23,7 @@ use crate::certs::Certs;
 use crate::device::{Device, Options};
 use crate::files::{Files, Mishaps};
 use crate::firmware::Firmware;
-use crate::hub::Hub;
+use crate::hub::{Hub, Rules};
 
 /// A device on 1.0.0 and its server.
 struct World {
@@ -35,9 +36,14 @@ struct World {
 
 impl World {
     async fn new(options: Options) -> Self {
+        Self::by(Rules::default(), options).await
+    }
+
+    /// A world whose server goes by these rules.
+    async fn by(rules: Rules, options: Options) -> Self {
         muster_agent::identity::install_provider();
         let certs = Certs::new();
-        let hub = Hub::start(&certs).await;
+        let hub = Hub::start_by(&certs, rules).await;
         let key = PrivateKey::generate().unwrap();
         let old = Firmware::new(&key, "1.0.0", Behaviour::Ok);
         let device = Device::new(&certs, &hub.url, &old, &key, &options);
