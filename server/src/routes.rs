@@ -110,6 +110,7 @@ fn api_of_device(routes: &mut ServiceConfig) {
         .route("/destroy", post().to(devices::api::destroy))
         .route("/penalty", delete().to(devices::api::lift_penalty))
         .route("/updates", get().to(deployments::api::updates))
+        .route("/links", get().to(devices::api::links::index))
         .route("/certificates", get().to(devices::api::certificates::index))
         .route("/certificates", post().to(devices::api::certificates::create))
         .route("/certificates/{serial}", get().to(devices::api::certificates::show))

@@ -9,8 +9,8 @@ use super::offline::Offline;
 use super::output;
 use crate::ca;
 use crate::config::{Inputs, read_master_key};
-use crate::platform::Platform;
 use crate::platform::sweep::Sweep;
+use crate::platform::{Platform, tickets};
 
 /// The commands of `keys`.
 #[derive(Debug, Subcommand)]
@@ -65,13 +65,16 @@ impl Rotate {
         let keys = ca::service::reseal(&mut tx, platform, proof)
             .await
             .context("the keys of CAs")?;
+        let tickets = tickets::reseal(&mut tx, vault)
+            .await
+            .context("the keys of TLS session tickets")?;
         vault.retire(&mut tx, kept).await?;
         if let Some(master) = &new_master {
             vault.rewrap(&mut tx, master).await?;
         }
         tx.commit().await?;
         output::line(format_args!(
-            "Sealed anew: {secrets} secrets of the server, {keys} keys of CAs."
+            "Sealed anew: {secrets} secrets of the server, {keys} keys of CAs, {tickets} keys of TLS session tickets."
         ));
         if let Some(path) = &self.new_master_key {
             output::line(format_args!(

@@ -36,6 +36,12 @@ impl Peer {
         }
     }
 
+    /// A peer that nothing has proven.
+    #[cfg(test)]
+    pub fn of_test(device: DeviceId, org: OrgId, product: ProductId) -> Self {
+        Self::new(device, org, product, "test".to_owned())
+    }
+
     /// The device.
     pub fn device(&self) -> DeviceId {
         self.device
@@ -122,15 +128,16 @@ impl Refusal {
     }
 }
 
-/// Who these certificates are, in their order. One statement for all that are pinned; each other one introduces itself.
+/// Who these certificates are, in their order, in one statement; none where a certificate is not pinned and must be
+/// introduced.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn identify(
+pub async fn known(
     platform: &Platform,
     proof: Sweep,
     certificates: &[Certificate],
-) -> sqlx::Result<Vec<Result<Peer, Refusal>>> {
+) -> sqlx::Result<Vec<Option<Result<Peer, Refusal>>>> {
     let mut conn = platform.db.acquire().await?;
     let fingerprints: Vec<Vec<u8>> = certificates
         .iter()
@@ -141,29 +148,33 @@ pub async fn identify(
         .into_iter()
         .map(|known| (known.fingerprint.clone(), known))
         .collect();
-    let mut introduced: HashMap<[u8; 32], Result<Peer, Refusal>> = HashMap::new();
     let mut answers = Vec::with_capacity(certificates.len());
     for certificate in certificates {
-        let answer = match (
-            pinned.get(certificate.fingerprint.as_slice()),
-            introduced.get(&certificate.fingerprint),
-        ) {
-            (Some(known), _) if known.deleted => {
-                refuse(&mut conn, platform, proof, &known.peer, Refusal::Deleted).await?
+        answers.push(match pinned.get(certificate.fingerprint.as_slice()) {
+            Some(known) if known.deleted => {
+                Some(refuse(&mut conn, platform, proof, &known.peer, Refusal::Deleted).await?)
             }
-            (Some(known), _) => Ok(known.peer.clone()),
-            (None, Some(answer)) => answer.clone(),
-            (None, None) => introduce(&mut conn, platform, proof, certificate)
-                .await
-                .unwrap_or_else(|error| {
-                    tracing::warn!(%error, "a certificate could not be looked up");
-                    Err(Refusal::Unavailable)
-                }),
-        };
-        introduced.insert(certificate.fingerprint, answer.clone());
-        answers.push(answer);
+            Some(known) => Some(Ok(known.peer.clone())),
+            None => None,
+        });
     }
     Ok(answers)
+}
+
+/// Who a certificate is that was not known a moment ago: pins it, where it may be pinned.
+///
+/// # Errors
+/// When the database fails.
+pub async fn introduced(
+    platform: &Platform,
+    proof: Sweep,
+    certificate: &Certificate,
+) -> sqlx::Result<Result<Peer, Refusal>> {
+    let again = known(platform, proof, std::slice::from_ref(certificate)).await?;
+    if let Some(Some(answer)) = again.into_iter().next() {
+        return Ok(answer);
+    }
+    introduce(&mut *platform.db.acquire().await?, platform, proof, certificate).await
 }
 
 async fn refuse(

@@ -34,8 +34,7 @@ pub async fn connect(
     query: web::Query<Query>,
     payload: web::Payload,
 ) -> Result<HttpResponse, actix_web::Error> {
-    // MessagePack is refused until the session reads it.
-    let Some(encoding @ Encoding::Json) = query.vsn.as_deref().and_then(Encoding::of_vsn) else {
+    let Some(encoding) = query.vsn.as_deref().and_then(Encoding::of_vsn) else {
         return Ok(HttpResponse::Forbidden().finish());
     };
     let certificate = match presented(&request) {

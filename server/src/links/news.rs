@@ -156,7 +156,7 @@ async fn tell(
     tx.commit().await?;
     let (now, count) = (platform.clock.now(), told.len());
     for told in told {
-        let is_told = registry.tell(told.device, update_message(urls, &told, now));
+        let is_told = registry.tell(told.device, update_message(urls, &told, now).into());
         tracing::debug!(device.id = %told.device, firmware.version = told.version, is_told, "device told of an update");
     }
     if count > 0 {
@@ -194,8 +194,18 @@ mod tests {
         let registry = Registry::new(platform.metrics.clone());
         let (cut, assigned) = (DeviceId(Uuid::from_u128(1)), DeviceId(Uuid::from_u128(2)));
         let orders = Orders::default();
-        registry.enter(cut, LinkId(Uuid::from_u128(3)), Box::new(orders.clone()));
-        registry.enter(assigned, LinkId(Uuid::from_u128(4)), Box::new(Orders::default()));
+        registry.enter(
+            cut,
+            LinkId(Uuid::from_u128(3)),
+            Box::new(orders.clone()),
+            Arc::default(),
+        );
+        registry.enter(
+            assigned,
+            LinkId(Uuid::from_u128(4)),
+            Box::new(Orders::default()),
+            Arc::default(),
+        );
         let news = |kind, device: DeviceId| News {
             kind,
             org_id: Uuid::nil(),

@@ -2,6 +2,7 @@
 
 pub mod certificates;
 mod filters;
+pub mod links;
 mod shown;
 
 use actix_web::{HttpRequest, HttpResponse, web};
