@@ -8,9 +8,11 @@
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod console;
 pub mod control;
 pub mod duration;
 pub mod event_loop;
+pub mod extensions;
 pub mod health;
 pub mod hooks;
 pub mod identity;
@@ -20,6 +22,8 @@ pub mod notify;
 pub mod platform;
 pub mod policy;
 pub mod program;
+pub mod scripts;
+pub mod terminal;
 pub mod update;
 
 /// How the agent names itself in HTTP requests.

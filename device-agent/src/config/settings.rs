@@ -209,7 +209,11 @@ pub(super) fn build(file: raw::File, directory: &Path) -> Result<Settings, Wrong
             ca: at(file.server.ca),
             tls: tls_versions(file.server.tls.as_deref())?,
         },
-        identity: IdentitySettings { identifier, proof },
+        identity: IdentitySettings {
+            identifier,
+            proof,
+            renew_before: None,
+        },
         firmware: firmware(file.firmware, at)?,
         download: download(file.download, &file.agent.state_dir, at)?,
         policy: PolicySettings {

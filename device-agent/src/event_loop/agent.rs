@@ -210,6 +210,7 @@ impl Agent {
                 self.link_is(LinkState::Down(Some(reason)));
                 ControlFlow::Continue(())
             }
+            link::Event::Opened { .. } => ControlFlow::Continue(()),
             link::Event::NeedJoin(topic) => {
                 self.need_join(topic);
                 ControlFlow::Continue(())

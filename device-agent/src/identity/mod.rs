@@ -7,6 +7,7 @@ mod trust;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
@@ -29,6 +30,8 @@ pub struct IdentitySettings {
     pub identifier: String,
     /// The proof.
     pub proof: Proof,
+    /// A new certificate is asked for this long before the end, in place of the ordinary rule.
+    pub renew_before: Option<Duration>,
 }
 
 /// How the device proves who it is.
@@ -80,8 +83,17 @@ pub struct Identity {
     pub secret: Option<SharedSecret>,
     /// What time it is.
     pub time: Arc<TrustedTime>,
-    link: Mutex<Arc<ClientConfig>>,
+    link: Mutex<LinkTls>,
     trust: Trust,
+}
+
+/// TLS of the link.
+#[derive(Debug, Clone)]
+pub struct LinkTls {
+    /// How to connect.
+    pub config: Arc<ClientConfig>,
+    /// The file of the certificate that is shown, if one is.
+    pub cert: Option<Arc<Path>>,
 }
 
 /// Whom the link trusts.
@@ -107,26 +119,31 @@ impl Identity {
         let server = trust(&[&settings.server.ca])?;
         let mut files = vec![settings.server.ca.as_path()];
         files.extend(settings.firmware.ca.as_deref());
-        let (link, secret) = match &settings.identity.proof {
+        let (config, cert, secret) = match &settings.identity.proof {
             Proof::Certificate { cert, key } => {
                 let signer = signer.map_or_else(|| file_signer(key.as_deref()), Ok)?;
-                (server.with_certificate(cert, signer)?, None)
+                (
+                    server.with_certificate(cert, signer)?,
+                    Some(Arc::from(cert.as_path())),
+                    None,
+                )
             }
-            Proof::Secret(secret) => (server.without_certificate()?, Some(SharedSecret::read(secret)?)),
+            Proof::Secret(secret) => (server.without_certificate()?, None, Some(SharedSecret::read(secret)?)),
         };
+        let config = Arc::new(config);
         Ok(Self {
             identifier: settings.identity.identifier.clone(),
             download: Arc::new(trust(&files)?.without_certificate()?),
             secret,
             time,
-            link: Mutex::new(Arc::new(link)),
+            link: Mutex::new(LinkTls { config, cert }),
             trust: server,
         })
     }
 
     /// TLS of the link: shows the device's certificate, if it has one.
-    pub fn link(&self) -> Arc<ClientConfig> {
-        Arc::clone(&self.link.lock().unwrap_or_else(PoisonError::into_inner))
+    pub fn link(&self) -> LinkTls {
+        self.link.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// From the next connection on, this certificate is shown.
@@ -134,8 +151,11 @@ impl Identity {
     /// # Errors
     /// When certificate and key cannot be read or do not fit; the one of before stays.
     pub fn show(&self, cert: &Path, key: &Path) -> Result<(), IdentityError> {
-        let link = self.trust.with_certificate(cert, file_signer(Some(key))?)?;
-        *self.link.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(link);
+        let link = LinkTls {
+            config: Arc::new(self.trust.with_certificate(cert, file_signer(Some(key))?)?),
+            cert: Some(Arc::from(cert)),
+        };
+        *self.link.lock().unwrap_or_else(PoisonError::into_inner) = link;
         Ok(())
     }
 }

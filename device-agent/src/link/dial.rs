@@ -1,6 +1,9 @@
 //! Opening the link: TCP, TLS with the device's certificate, the websocket upgrade.
 
 use std::io;
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -35,8 +38,17 @@ const UPGRADE_BUFFER_BYTES: usize = 8 * 1024;
 /// A clock that is further off than this is worth a warning: certificates and URLs expire by it.
 const SKEW_MAX: Duration = Duration::from_mins(1);
 
-/// An open link.
+/// An open link's connection.
 pub(super) type Socket = WebSocketStream<Stream>;
+
+/// A link that has just been opened.
+pub(super) struct Opened {
+    pub socket: Socket,
+    /// The device's own address on it.
+    pub local: Option<IpAddr>,
+    /// The file of the certificate that was shown.
+    pub cert: Option<Arc<Path>>,
+}
 
 /// Why the link did not open.
 #[derive(Debug, thiserror::Error)]
@@ -88,10 +100,12 @@ impl DialError {
 }
 
 /// Dials, following redirects; signs each request at the moment that it is sent.
-pub(super) async fn dial(url: &Uri, identity: &Identity) -> Result<Socket, DialError> {
+pub(super) async fn dial(url: &Uri, identity: &Identity) -> Result<Opened, DialError> {
     let mut url = url.clone();
     for _ in 0..=REDIRECTS_MAX {
-        let stream = net::connect(&url, identity.link()).await?;
+        let tls = identity.link();
+        let stream = net::connect(&url, tls.config).await?;
+        let local = stream.local_addr().ok().map(|local| local.ip());
         let key = generate_key();
         let signed = sign(identity)?;
         let response = tokio::time::timeout(UPGRADE_TIMEOUT, upgrade(stream, &url, &key, signed.as_ref()))
@@ -111,7 +125,11 @@ pub(super) async fn dial(url: &Uri, identity: &Identity) -> Result<Socket, DialE
             tracing::info!(server.url = %url, "link redirected");
             continue;
         }
-        return open(response, &key).await;
+        return Ok(Opened {
+            socket: open(response, &key).await?,
+            local,
+            cert: tls.cert,
+        });
     }
     Err(DialError::Nonsense("the server redirects in circles"))
 }

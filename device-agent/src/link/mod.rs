@@ -7,7 +7,9 @@ pub mod backoff;
 mod dial;
 pub mod session;
 
+use std::net::IpAddr;
 use std::ops::ControlFlow;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,7 +21,7 @@ use tokio_tungstenite::tungstenite::Message as Raw;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
 use self::backoff::{Backoff, Why};
-use self::dial::Socket;
+use self::dial::{Opened, Socket};
 pub use self::session::Say;
 use self::session::{Effect, Session};
 use crate::identity::Identity;
@@ -36,6 +38,13 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 pub enum Event {
     /// It could not be opened, for this reason.
     NotOpened(String),
+    /// It is open.
+    Opened {
+        /// From this address of the device.
+        local: Option<IpAddr>,
+        /// By the certificate of this file.
+        cert: Option<Arc<Path>>,
+    },
     /// It is open, or the topic was lost; answer with the topic's join.
     NeedJoin(Topic),
     /// The server has us on this topic.
@@ -102,7 +111,33 @@ pub struct Link {
     commands: mpsc::Sender<Command>,
 }
 
+/// A way to say something that waits until the link takes it, for who has much to say.
+#[derive(Debug, Clone)]
+pub struct Voice {
+    commands: mpsc::Sender<Command>,
+}
+
+impl Voice {
+    /// Says something; false where the link has ended.
+    pub async fn say(&self, say: impl Into<Say>) -> bool {
+        self.commands.send(Command::Send(say.into())).await.is_ok()
+    }
+
+    /// A voice that is heard by `commands` and nobody else.
+    #[cfg(test)]
+    pub(crate) fn to(commands: mpsc::Sender<Command>) -> Self {
+        Self { commands }
+    }
+}
+
 impl Link {
+    /// A way to say something that waits.
+    pub fn voice(&self) -> Voice {
+        Voice {
+            commands: self.commands.clone(),
+        }
+    }
+
     /// Starts the task.
     pub fn start(settings: LinkSettings, events: mpsc::Sender<Event>) -> Self {
         let (sender, commands) = mpsc::channel(COMMANDS_MAX);
@@ -152,9 +187,10 @@ impl Task {
     /// One attempt and what comes of it, and the pause after it; breaks when the agent ends.
     async fn once(&mut self, backoff: &mut Backoff) -> ControlFlow<()> {
         let why = match self.dial().await? {
-            Ok(socket) => {
+            Ok(Opened { socket, local, cert }) => {
                 backoff.reset();
                 tracing::info!(server.url = %self.settings.url, "link open");
+                self.tell(Event::Opened { local, cert }).await?;
                 let over = self.serve(Box::new(socket)).await?;
                 tracing::info!(reason = over.reason, "link lost");
                 self.tell(Event::Lost(over.reason)).await?;
@@ -171,7 +207,7 @@ impl Task {
         self.pause(delay).await
     }
 
-    async fn dial(&mut self) -> ControlFlow<(), Result<Socket, dial::DialError>> {
+    async fn dial(&mut self) -> ControlFlow<(), Result<Opened, dial::DialError>> {
         let (url, identity) = (self.settings.url.clone(), Arc::clone(&self.settings.identity));
         let mut dialling = Box::pin(dial::dial(&url, &identity));
         loop {

@@ -206,8 +206,13 @@ impl Session {
     }
 
     fn join(&mut self, say: &Say, now: Instant) -> Option<Effect> {
+        let topic = say.topic();
+        // A server that asks for `extensions` again after the device's rejoin has them still (device-link §10).
+        if topic != Topic::Device && self.is_joined(topic) {
+            return None;
+        }
         let reference = self.next_ref();
-        let channel = self.channel(say.topic())?;
+        let channel = self.channel(topic)?;
         channel.join_ref = Some(reference.clone());
         channel.joined = false;
         channel.rejoin_at = None;

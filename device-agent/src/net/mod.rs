@@ -1,8 +1,10 @@
 //! Connections: TCP, TLS where the URL says so, and one HTTP/1.1 request at a time.
 
+pub mod interface;
 pub mod url;
 
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -27,6 +29,19 @@ pub enum Stream {
     Plain(TcpStream),
     /// For `https` and `wss` URLs.
     Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl Stream {
+    /// The device's own address on this connection.
+    ///
+    /// # Errors
+    /// When the system does not say.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        match self {
+            Self::Plain(stream) => stream.local_addr(),
+            Self::Tls(stream) => stream.get_ref().0.local_addr(),
+        }
+    }
 }
 
 /// Connects to the host of a URL.
