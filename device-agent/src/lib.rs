@@ -5,6 +5,7 @@
 //! is free of I/O ([`update::machine`], [`update::resolve`], [`link::session`]), what acts decides nothing.
 #![forbid(unsafe_code)]
 
+pub mod archives;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -145,3 +145,51 @@ fn messagepack_is_asked_for_by_its_version() {
     let settings = parse(&text).unwrap();
     assert!(settings.server.url.to_string().ends_with("?vsn=3.0.0"));
 }
+
+const EXAMPLE: &str = include_str!("../../agent.example.toml");
+
+#[test]
+fn example_holds_every_key_there_is() {
+    let keys = include_str!("raw.rs")
+        .lines()
+        .filter_map(|line| line.strip_prefix("    pub ")?.split(':').next());
+    let mut count = 0;
+    for key in keys {
+        let (assigned, table) = (format!("{key} = "), format!("\n[{key}]"));
+        assert!(EXAMPLE.contains(&assigned) || EXAMPLE.contains(&table), "{key}");
+        count += 1;
+    }
+    assert!(count > 60, "{count}");
+}
+
+/// What the example shows behind a `#` is tried one line at a time, in its place.
+#[test]
+fn example_is_good_and_so_is_each_line_that_it_shows() {
+    parse(EXAMPLE).unwrap();
+    let shown = |line: &str| {
+        let rest = line.strip_prefix("# ")?;
+        let key = rest
+            .split(" = ")
+            .next()
+            .filter(|key| key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'))?;
+        rest.contains(" = ").then(|| key.to_owned())
+    };
+    let mut count = 0;
+    for (index, line) in EXAMPLE.lines().enumerate() {
+        let Some(key) = shown(line) else { continue };
+        let lines = EXAMPLE.lines().enumerate();
+        let text: Vec<&str> = lines
+            .map(|(at, line)| if at == index { &line[2..] } else { line })
+            .collect();
+        match parse(&text.join("\n")) {
+            // A shared secret stands in place of a certificate.
+            Ok(_)
+            | Err(ConfigError::Invalid {
+                key: "identity.cert", ..
+            }) => {}
+            Err(cause) => panic!("{key}: {cause}"),
+        }
+        count += 1;
+    }
+    assert!(count > 40, "{count}");
+}

@@ -52,6 +52,11 @@ pub trait Hooks: Send + Sync {
     /// Gets everything ready for a reboot, which follows whatever comes of this.
     fn before_reboot(&self, reason: RebootReason) -> Doing<'_>;
 
+    /// Whether archives are taken at all; where not, none is fetched.
+    fn takes_archives(&self) -> bool {
+        true
+    }
+
     /// Takes an archive, which was verified; where this fails the server's next push of it is another chance.
     fn archive<'a>(&'a self, archive: &'a Archive, file: &'a Path) -> Doing<'a>;
 }

@@ -66,12 +66,13 @@ impl Hooks for Scripts {
         })
     }
 
+    fn takes_archives(&self) -> bool {
+        !self.settings.archive.is_empty()
+    }
+
     fn archive<'a>(&'a self, archive: &'a Archive, file: &'a Path) -> Doing<'a> {
         Box::pin(async move {
             let line = &self.settings.archive;
-            if line.is_empty() {
-                return Err("the configuration names no program that takes archives (hooks.archive)".to_owned());
-            }
             let program = self
                 .program("archive", line, self.settings.archive_time_limit)
                 .env("MUSTER_ARCHIVE_FILE", &file.to_string_lossy())

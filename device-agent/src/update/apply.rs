@@ -36,6 +36,8 @@ pub struct Order {
     pub keys: Vec<PublicKey>,
     /// The firmware that was told.
     pub uuid: String,
+    /// The file of [`ApplyOptions::reboot_param`].
+    pub reboot_param: Option<PathBuf>,
     /// The running firmware's product, if it is known; other products are refused.
     pub product: Option<String>,
     /// The same for the platform.
@@ -88,15 +90,14 @@ pub fn apply(order: &Order, reader: impl Read + Send, mut progress: impl FnMut(u
     let archive = Archive::open(reader, &order.keys, &Env::new())?;
     check(order, archive.metadata())?;
     let mut target = FileTarget::open(&order.disk).map_err(ApplyError::NoDisk)?;
-    archive.apply(
-        &mut target,
-        &order.task,
-        &ApplyOptions::default(),
-        &mut |event| match event {
-            Event::Progress(percent) => progress(percent),
-            Event::Info(text) => tracing::info!(text, "firmware says"),
-        },
-    )?;
+    let options = ApplyOptions {
+        reboot_param: order.reboot_param.clone(),
+        ..ApplyOptions::default()
+    };
+    archive.apply(&mut target, &order.task, &options, &mut |event| match event {
+        Event::Progress(percent) => progress(percent),
+        Event::Info(text) => tracing::info!(text, "firmware says"),
+    })?;
     Ok(())
 }
 
@@ -247,6 +248,7 @@ mod tests {
             task: "upgrade".into(),
             keys: Vec::new(),
             uuid: metadata.uuid.to_string().to_uppercase(),
+            reboot_param: None,
             product: Some("kiosk".into()),
             platform: None,
             architecture: None,

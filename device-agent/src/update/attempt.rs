@@ -166,6 +166,7 @@ pub fn order(offer: &Offer, settings: &Settings, platform: &dyn Platform, facts:
         task: settings.firmware.task.clone(),
         keys: settings.firmware.public_keys.clone(),
         uuid: offer.uuid.clone(),
+        reboot_param: settings.firmware.reboot_param.clone(),
         product: known("nerves_fw_product"),
         platform: known("nerves_fw_platform"),
         architecture: known("nerves_fw_architecture"),
