@@ -23,6 +23,7 @@ pub mod notify;
 pub mod platform;
 pub mod policy;
 pub mod program;
+pub mod renewal;
 pub mod scripts;
 pub mod terminal;
 pub mod update;
