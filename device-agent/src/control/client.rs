@@ -33,7 +33,7 @@ pub enum AskError {
 ///
 /// # Errors
 /// When no agent runs, or it refuses.
-pub fn ask(socket: &Path, request: Request) -> Result<Value, AskError> {
+pub fn ask(socket: &Path, request: &Request) -> Result<Value, AskError> {
     let stream = UnixStream::connect(socket).map_err(|cause| match cause.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
             AskError::NotRunning(socket.display().to_string())
@@ -42,7 +42,7 @@ pub fn ask(socket: &Path, request: Request) -> Result<Value, AskError> {
     })?;
     stream.set_read_timeout(Some(TIMEOUT))?;
     stream.set_write_timeout(Some(TIMEOUT))?;
-    writeln!(&stream, "{}", serde_json::to_string(&request)?)?;
+    writeln!(&stream, "{}", serde_json::to_string(request)?)?;
     let mut line = String::new();
     BufReader::new(&stream).read_line(&mut line)?;
     if line.is_empty() {

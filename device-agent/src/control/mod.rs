@@ -10,6 +10,8 @@
 //! < {"ok":true}
 //! > {"command":"identify"}       as if the server had asked
 //! < {"ok":true}
+//! > {"command":"upload","path":"/var/log/messages"}   to whoever has the console open
+//! < {"ok":true}
 //! > {"command":"nonsense"}
 //! < {"ok":false,"error":"…"}
 //! ```
@@ -40,7 +42,7 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What the agent can be asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Request {
     /// How it is.
@@ -49,6 +51,11 @@ pub enum Request {
     Reconnect,
     /// To make the device seen.
     Identify,
+    /// To send a file to whoever has the device's console open.
+    Upload {
+        /// Where it is.
+        path: PathBuf,
+    },
 }
 
 /// A request that waits for its answer.
@@ -56,8 +63,8 @@ pub enum Request {
 pub struct Asked {
     /// What is asked.
     pub request: Request,
-    /// Where the answer goes: what is added to `"ok":true`.
-    pub answer: oneshot::Sender<Value>,
+    /// Where the answer goes: what is added to `"ok":true`, or why not.
+    pub answer: oneshot::Sender<Result<Value, String>>,
 }
 
 /// The open socket; dropped, it is gone.
@@ -162,11 +169,12 @@ async fn answer(line: &str, sink: &mpsc::Sender<Asked>) -> Value {
         receiver.await.ok()
     };
     match timeout(ANSWER_TIMEOUT, asking).await {
-        Ok(Some(Value::Object(mut more))) => {
+        Ok(Some(Ok(Value::Object(mut more)))) => {
             more.insert("ok".to_owned(), true.into());
             Value::Object(more)
         }
-        Ok(Some(_)) => json!({ "ok": true }),
+        Ok(Some(Ok(_))) => json!({ "ok": true }),
+        Ok(Some(Err(reason))) => refusal(&reason),
         Ok(None) => refusal("the agent ends"),
         Err(_) => refusal("the agent is busy"),
     }
@@ -202,7 +210,7 @@ mod tests {
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         tokio::spawn(async move {
             while let Some(Asked { request, answer }) = requests.recv().await {
-                let _ = answer.send(json!({ "asked": request }));
+                let _ = answer.send(Ok(json!({ "asked": request })));
             }
         });
         let text = "{\"command\":\"status\"}\n{\"command\":\"dance\"}\nnonsense\n{\"command\":\"reconnect\"}\n";

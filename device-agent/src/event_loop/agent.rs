@@ -3,23 +3,30 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::ops::ControlFlow;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use muster_link::{FromDevice, Push, ToDevice, Topic};
+use muster_link::FromDevice;
+use serde_json::Value;
 use tokio::time::Instant;
 
+use super::online::Online;
+use super::told::Connection;
 use super::validation::Validation;
 use super::{End, Event, Sinks};
+use crate::archives::Archives;
 use crate::clock;
 use crate::config::Settings;
 use crate::control::{Asked, Control, Request};
 use crate::hooks::{Custom, RebootReason};
 use crate::identity::Identity;
-use crate::link::{self, Command, Link, LinkSettings, Say};
+use crate::link::{Command, LinkSettings, Say};
 use crate::notify::Notify;
 use crate::platform::{Facts, Platform};
 use crate::policy::Context;
+use crate::renewal::Renewal;
+use crate::scripts::Scripts;
 use crate::update::Offer;
 use crate::update::attempt::{self, Attempt};
 use crate::update::machine::{Effect, Input, Machine};
@@ -43,6 +50,10 @@ pub(super) struct Parts {
     /// The slot that runs; an update changes the environment and not this.
     pub facts: Facts,
     pub sinks: Sinks,
+    pub archives: Archives,
+    pub scripts: Scripts,
+    /// What becomes of the device's certificate, if it has one.
+    pub renewal: Option<Renewal>,
     pub control: Option<Control>,
     pub notify: Notify,
     /// Held until the process ends.
@@ -53,11 +64,16 @@ pub(super) struct Parts {
 pub(super) struct Agent {
     pub(super) parts: Parts,
     pub(super) link_state: LinkState,
-    link: Option<Link>,
+    pub(super) online: Option<Online>,
+    pub(super) connection: Connection,
+    /// Whether people are to be warned of the certificate's end.
+    pub(super) certificate_ends: bool,
     attempt: Option<Attempt>,
-    validation: Validation,
+    pub(super) validation: Validation,
     reboot_due: Option<Instant>,
     alive_due: Option<Instant>,
+    pub(super) interface_due: Option<Instant>,
+    pub(super) certificate_due: Option<Instant>,
 }
 
 /// How the link is, for people.
@@ -76,12 +92,16 @@ impl Agent {
         let validation = Validation::new(parts.platform.conduct(), parts.facts.validated, Instant::now());
         let mut agent = Self {
             parts,
-            link: None,
+            link_state: LinkState::Down(None),
+            online: None,
+            connection: Connection::default(),
+            certificate_ends: false,
             attempt: None,
             validation,
             reboot_due: None,
             alive_due: None,
-            link_state: LinkState::Down(None),
+            interface_due: None,
+            certificate_due: None,
         };
         agent.open_link();
         agent.parts.notify.ready();
@@ -95,15 +115,16 @@ impl Agent {
             tracing::warn!("firmware has no network");
             return;
         }
-        let settings = LinkSettings {
-            url: self.parts.settings.server.url.clone(),
+        let settings = &self.parts.settings;
+        let link = LinkSettings {
+            url: settings.server.url.clone(),
             identity: Arc::clone(&self.parts.identity),
-            encoding: self.parts.settings.server.encoding,
-            backoff: self.parts.settings.agent.backoff.clone(),
-            without_network: self.parts.settings.agent.network_retry,
-            heartbeat: self.parts.settings.agent.heartbeat,
+            encoding: settings.server.encoding,
+            backoff: settings.agent.backoff.clone(),
+            without_network: settings.agent.network_retry,
+            heartbeat: settings.agent.heartbeat,
         };
-        self.link = Some(Link::start(settings, self.parts.sinks.link.clone()));
+        self.online = Some(Online::start(settings, link, self.parts.sinks.link.clone()));
     }
 
     /// When the watchdog bites.
@@ -113,7 +134,13 @@ impl Agent {
 
     /// When [`Event::Due`] is due.
     pub(super) fn due(&self) -> Option<Instant> {
-        let dues = [self.validation.check_at(), self.reboot_due, self.alive_due];
+        let dues = [
+            self.validation.check_at(),
+            self.reboot_due,
+            self.alive_due,
+            self.interface_due,
+            self.certificate_due,
+        ];
         dues.into_iter().flatten().min()
     }
 
@@ -122,7 +149,7 @@ impl Agent {
         let Some(interval) = self.parts.notify.interval() else {
             return;
         };
-        if self.link.as_ref().is_none_or(Link::is_alive) {
+        if self.online.as_ref().is_none_or(Online::is_alive) {
             self.parts.notify.alive();
         }
         self.alive_due = Some(now + interval);
@@ -138,8 +165,10 @@ impl Agent {
     /// Says goodbye.
     pub(super) async fn close(&mut self) {
         self.attempt = None;
-        if let Some(link) = self.link.take() {
-            link.close().await;
+        self.interface_due = None;
+        self.certificate_due = None;
+        if let Some(online) = self.online.take() {
+            online.close().await;
         }
     }
 
@@ -182,6 +211,10 @@ impl Agent {
                 tracing::warn!("firmware was not validated in time");
                 ControlFlow::Break(End::Reboot(RebootReason::NotValidated))
             }
+            Event::Archive(ended) => {
+                self.parts.archives.ended(&ended);
+                ControlFlow::Continue(())
+            }
             Event::Asked(asked) => {
                 self.asked(asked);
                 ControlFlow::Continue(())
@@ -200,80 +233,17 @@ impl Agent {
             self.reboot_due = None;
             return ControlFlow::Break(End::Reboot(RebootReason::Again));
         }
+        if self.interface_due.is_some_and(|at| at <= now) {
+            self.report_interface(now);
+        }
+        if self.certificate_due.is_some_and(|at| at <= now) {
+            self.check_certificate(now);
+        }
         self.check_health(now);
         ControlFlow::Continue(())
     }
 
-    fn link_event(&mut self, event: link::Event) -> ControlFlow<End> {
-        match event {
-            link::Event::NotOpened(reason) => {
-                self.link_is(LinkState::Down(Some(reason)));
-                ControlFlow::Continue(())
-            }
-            link::Event::Opened { .. } => ControlFlow::Continue(()),
-            link::Event::NeedJoin(topic) => {
-                self.need_join(topic);
-                ControlFlow::Continue(())
-            }
-            link::Event::Joined(Topic::Device) => {
-                tracing::info!("joined");
-                self.link_is(LinkState::Joined);
-                self.validation.joined(Instant::now());
-                self.check_health(Instant::now());
-                self.take(Input::Joined)
-            }
-            link::Event::Joined(topic) => {
-                tracing::info!(topic = topic.name(), "topic joined");
-                ControlFlow::Continue(())
-            }
-            link::Event::Lost(reason) => {
-                self.link_is(LinkState::Down(Some(reason)));
-                self.validation.lost();
-                self.parts.machine.lost();
-                ControlFlow::Continue(())
-            }
-            link::Event::Delivered => self.take(Input::Delivered),
-            link::Event::Push(Push::Device(message)) => self.push(message),
-            link::Event::Push(Push::Console(_) | Push::Extensions(_)) => ControlFlow::Continue(()),
-        }
-    }
-
-    fn link_is(&mut self, state: LinkState) {
-        self.link_state = state;
-        self.tell_status();
-    }
-
-    fn need_join(&mut self, topic: Topic) {
-        if topic == Topic::Device {
-            self.link_is(LinkState::Open);
-            let join = self.join();
-            self.validation.told(join.meta.firmware_validated);
-            self.say(FromDevice::Join(Box::new(join)));
-        }
-    }
-
-    fn push(&mut self, message: ToDevice) -> ControlFlow<End> {
-        match message {
-            ToDevice::Update(update) => {
-                let uuid = update.firmware_meta.as_ref().map(|meta| meta.uuid.as_str());
-                tracing::info!(
-                    update.uuid = uuid,
-                    update.available = update.update_available,
-                    "update told"
-                );
-                return self.take(Input::Told(update));
-            }
-            ToDevice::Reboot => return self.take(Input::RebootAsked),
-            ToDevice::Identify => self.identify(),
-            // The agent trusts its own keys only.
-            ToDevice::FirmwareKeys(_) | ToDevice::ArchiveKeys(_) => {}
-            ToDevice::GetExtensions | ToDevice::Archive(_) | ToDevice::RunScript(_) => {}
-            ToDevice::Unknown(event) => tracing::debug!(event, "unknown push ignored"),
-        }
-        ControlFlow::Continue(())
-    }
-
-    fn identify(&self) {
+    pub(super) fn identify(&self) {
         tracing::info!("device identifies itself");
         let hooks = Arc::clone(&self.parts.custom.hooks);
         tokio::spawn(async move {
@@ -285,19 +255,27 @@ impl Agent {
 
     fn asked(&mut self, Asked { request, answer }: Asked) {
         let said = match request {
-            Request::Status => serde_json::json!({ "status": self.status() }),
+            Request::Status => Ok(serde_json::json!({ "status": self.status() })),
             Request::Reconnect => {
                 tracing::info!("reconnect asked for");
                 self.tell(Command::Reconnect);
-                serde_json::json!({})
+                Ok(serde_json::json!({}))
             }
             Request::Identify => {
                 self.identify();
-                serde_json::json!({})
+                Ok(serde_json::json!({}))
             }
+            Request::Upload { path } => self.upload(&path),
         };
         // Who asked may be gone.
         let _ = answer.send(said);
+    }
+
+    fn upload(&self, path: &Path) -> Result<Value, String> {
+        let console = self.online.as_ref().and_then(|online| online.console.as_ref());
+        let console = console.ok_or("the configuration enables no console")?;
+        console.send_file(path);
+        Ok(serde_json::json!({}))
     }
 
     fn attempt_event(&mut self, event: attempt::Event) -> ControlFlow<End> {
@@ -321,17 +299,17 @@ impl Agent {
         }
     }
 
-    fn tell(&self, command: Command) {
-        if let Some(link) = &self.link {
-            link.tell(command);
+    pub(super) fn tell(&self, command: Command) {
+        if let Some(online) = &self.online {
+            online.tell(command);
         }
     }
 
-    fn say(&self, message: impl Into<Say>) {
+    pub(super) fn say(&self, message: impl Into<Say>) {
         self.tell(Command::Send(message.into()));
     }
 
-    fn check_health(&mut self, now: Instant) {
+    pub(super) fn check_health(&mut self, now: Instant) {
         if !self.validation.begin_check(now) {
             return;
         }
@@ -344,8 +322,7 @@ impl Agent {
     }
 
     fn health(&mut self, result: Result<(), String>) -> ControlFlow<End> {
-        let validated = result.and_then(|()| self.parts.platform.validate().map_err(|cause| cause.to_string()));
-        if let Err(reason) = validated {
+        if let Err(reason) = result.and_then(|()| self.validate()) {
             tracing::warn!(reason, "firmware not validated");
             self.validation.failed(Instant::now());
             return ControlFlow::Continue(());
@@ -358,8 +335,21 @@ impl Agent {
         self.take(Input::Validated)
     }
 
+    /// Marks the firmware as here to stay, or sees whether the program that does so has done it.
+    fn validate(&self) -> Result<(), String> {
+        let platform = &self.parts.platform;
+        if self.parts.settings.agent.validate {
+            return platform.validate().map_err(|cause| cause.to_string());
+        }
+        match platform.facts() {
+            Ok(facts) if facts.unvalidated() => Err("no other program has validated it yet".to_owned()),
+            Ok(_) => Ok(()),
+            Err(cause) => Err(cause.to_string()),
+        }
+    }
+
     /// Gives the machine an input and does what it says, in its order.
-    fn take(&mut self, input: Input) -> ControlFlow<End> {
+    pub(super) fn take(&mut self, input: Input) -> ControlFlow<End> {
         let mut effects = VecDeque::from(self.parts.machine.handle(input, clock::now()));
         while let Some(effect) = effects.pop_front() {
             match effect {

@@ -1,8 +1,11 @@
 //! The agent's shell: every source of news merged into one [`Event`], taken one at a time.
 
 mod agent;
+mod certificate;
+mod online;
 mod report;
 mod startup;
+mod told;
 mod validation;
 
 use std::ops::ControlFlow;
@@ -16,7 +19,7 @@ use crate::config::Settings;
 use crate::hooks::{Custom, RebootReason};
 use crate::policy::Decision;
 use crate::update::attempt;
-use crate::{control, link};
+use crate::{archives, control, link};
 
 /// News that wait to be taken; who brings more waits.
 const EVENTS_MAX: usize = 32;
@@ -34,6 +37,8 @@ enum Event {
     Health(Result<(), String>),
     /// New firmware was not validated in time.
     Watchdog,
+    /// An archive was taken, or not.
+    Archive(archives::Ended),
     /// Somebody asks by the control socket.
     Asked(control::Asked),
     /// Something that was put off is due.
@@ -54,6 +59,7 @@ struct Sources {
     link: mpsc::Receiver<link::Event>,
     attempt: mpsc::Receiver<attempt::Event>,
     tasks: mpsc::Receiver<Event>,
+    archives: mpsc::Receiver<archives::Ended>,
     asked: mpsc::Receiver<control::Asked>,
     terminate: Signal,
     interrupt: Signal,
@@ -65,6 +71,7 @@ struct Sinks {
     link: mpsc::Sender<link::Event>,
     attempt: mpsc::Sender<attempt::Event>,
     tasks: mpsc::Sender<Event>,
+    archives: mpsc::Sender<archives::Ended>,
     asked: mpsc::Sender<control::Asked>,
 }
 
@@ -72,11 +79,13 @@ fn channels() -> std::io::Result<(Sources, Sinks)> {
     let (link, link_source) = mpsc::channel(EVENTS_MAX);
     let (attempt, attempt_source) = mpsc::channel(EVENTS_MAX);
     let (tasks, tasks_source) = mpsc::channel(EVENTS_MAX);
+    let (archives, archives_source) = mpsc::channel(1);
     let (asked, asked_source) = mpsc::channel(1);
     let sources = Sources {
         link: link_source,
         attempt: attempt_source,
         tasks: tasks_source,
+        archives: archives_source,
         asked: asked_source,
         terminate: signal(SignalKind::terminate())?,
         interrupt: signal(SignalKind::interrupt())?,
@@ -85,6 +94,7 @@ fn channels() -> std::io::Result<(Sources, Sinks)> {
         link,
         attempt,
         tasks,
+        archives,
         asked,
     };
     Ok((sources, sinks))
@@ -99,6 +109,7 @@ impl Sources {
             Some(event) = self.link.recv() => Event::Link(event),
             Some(event) = self.attempt.recv() => Event::Attempt(event),
             Some(event) = self.tasks.recv() => event,
+            Some(ended) = self.archives.recv() => Event::Archive(ended),
             Some(asked) = self.asked.recv() => Event::Asked(asked),
             () = at(watchdog) => Event::Watchdog,
             () = at(due) => Event::Due,

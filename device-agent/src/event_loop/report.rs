@@ -1,5 +1,7 @@
 //! What the agent says of the device and of itself: to the server, to people, to the service manager.
 
+use std::collections::BTreeMap;
+
 use muster_link::{DeviceApiVersion, Join, JoinMeta};
 use serde_json::{Value, json};
 
@@ -28,6 +30,25 @@ impl Agent {
         }
     }
 
+    /// What stands in a health report as alarms: names, the first two NervesHub's own, and descriptions.
+    pub(super) fn alarms(&self) -> BTreeMap<String, String> {
+        let machine = &self.parts.machine;
+        let reverted = machine.persisted().reverted.as_ref();
+        let alarms = [
+            ("NervesHubLink.UpdateInProgress", machine.busy_uuid().map(str::to_owned)),
+            (
+                "NervesHubLink.FirmwareReverted",
+                reverted.map(|reverted| reverted.reason.clone()),
+            ),
+            (
+                "Muster.CertificateEnds",
+                self.certificate_ends.then(|| "nobody renews it".to_owned()),
+            ),
+        ];
+        let set = |(name, text): (&str, Option<String>)| text.map(|text| (name.to_owned(), text));
+        alarms.into_iter().filter_map(set).collect()
+    }
+
     /// How the agent is, for the control socket.
     pub(super) fn status(&self) -> Value {
         let (parts, facts) = (&self.parts, &self.parts.facts);
@@ -50,6 +71,11 @@ impl Agent {
                 "validated": facts.validated,
             },
             "update": persisted,
+            "certificate": parts.renewal.as_ref().map(|renewal| json!({
+                "expires": renewal.expires(),
+                "ends_soon": self.certificate_ends,
+            })),
+            "archive": parts.archives.last(),
         })
     }
 

@@ -7,12 +7,15 @@ use anyhow::{Context, bail};
 
 use super::Sinks;
 use super::agent::{Agent, Parts};
+use crate::archives::Archives;
 use crate::config::Settings;
 use crate::control::Control;
 use crate::hooks::Custom;
 use crate::identity::Identity;
 use crate::notify::Notify;
 use crate::platform::{self, Facts, Platform};
+use crate::renewal::Renewal;
+use crate::scripts::Scripts;
 use crate::update::machine::{Machine, Running};
 use crate::update::resolve::{Booted, Outcome, resolve};
 use crate::update::state::{Persisted, Store};
@@ -23,6 +26,7 @@ const LOCK_FILE: &str = "agent.lock";
 pub(super) async fn start(settings: Settings, custom: Custom, sinks: Sinks) -> anyhow::Result<Option<Agent>> {
     // Certificates first: a mistake in them must not cost new firmware its only boot.
     let identity = Arc::new(Identity::new(&settings, custom.signer.clone())?);
+    let renewal = renewal(&settings, &custom, &identity)?;
     let directory = &settings.agent.state_dir;
     let store = Store::open(directory).with_context(|| format!("cannot make {}", directory.display()))?;
     let lock = lock(&settings)?;
@@ -52,17 +56,31 @@ pub(super) async fn start(settings: Settings, custom: Custom, sinks: Sinks) -> a
     };
     Ok(Some(Agent::new(Parts {
         machine: Machine::new(persisted, running),
-        settings,
         platform,
         custom,
         store,
         identity,
+        archives: Archives::open(&settings),
+        scripts: Scripts::new(settings.scripts.clone(), &settings.agent.state_dir),
+        renewal,
         control,
         notify: Notify::from_env(),
         facts,
+        settings,
         sinks,
         _lock: lock,
     })))
+}
+
+/// Has the newest certificate shown. One that cannot be does no harm: the configured one is there.
+fn renewal(settings: &Settings, custom: &Custom, identity: &Identity) -> anyhow::Result<Option<Renewal>> {
+    let renewal = Renewal::open(settings, custom.signer.is_some()).context("cannot read the device's certificate")?;
+    if let Some(shown) = renewal.as_ref().and_then(Renewal::shown)
+        && let Err(cause) = identity.show(&shown.cert, &shown.key)
+    {
+        tracing::error!(error = %cause, "renewed certificate not shown");
+    }
+    Ok(renewal)
 }
 
 /// Two agents on one disk would undo each other's work.

@@ -40,10 +40,6 @@ pub(crate) struct Rules {
     pub(crate) refusals: Vec<(u16, Vec<(&'static str, String)>)>,
     /// The extensions that are attached; none at all are asked for where this is empty.
     pub(crate) extensions: Vec<&'static str>,
-    /// A `join` is answered with this, such as an update.
-    pub(crate) join_reply: Option<serde_json::Value>,
-    /// Not even a join is answered.
-    pub(crate) mute: bool,
     /// Heartbeats are not answered.
     pub(crate) heartless: bool,
 }
@@ -53,7 +49,7 @@ pub(crate) struct Rules {
 pub(crate) struct Upgrade {
     pub(crate) uri: String,
     pub(crate) headers: Vec<(String, String)>,
-    /// The public key of the client certificate, if there was one.
+    /// The client certificate in DER, if there was one.
     pub(crate) certificate: Option<Vec<u8>>,
 }
 
@@ -89,20 +85,14 @@ impl Hub {
         let acceptor = TlsAcceptor::from(certs.server(!rules.no_certificate));
         let (tell, heard) = mpsc::unbounded_channel();
         let (beside_sender, beside) = mpsc::unbounded_channel();
-        let refusal = |(status, headers): &(u16, Vec<(&'static str, String)>)| {
-            let mut response = tokio_tungstenite::tungstenite::http::Response::builder().status(*status);
-            for (name, value) in headers {
-                response = response.header(*name, value);
-            }
-            response.body(None).unwrap()
-        };
+        let refusals = rules.refusals.iter().map(|(status, headers)| refusal(*status, headers));
         let shared = Shared {
             tell,
             beside: beside_sender,
             current: Arc::default(),
             rollout: Arc::default(),
             upgrades: Arc::default(),
-            refusals: Arc::new(Mutex::new(rules.refusals.iter().map(refusal).collect())),
+            refusals: Arc::new(Mutex::new(refusals.collect())),
             rules: Arc::new(rules),
         };
         let serving = shared.clone();
@@ -125,12 +115,31 @@ impl Hub {
         self.shared.upgrades.lock().unwrap().clone()
     }
 
-    /// The next message on `console` or `extensions`.
-    pub(crate) async fn hear_beside(&mut self) -> Say {
-        tokio::time::timeout(DEADLINE, self.beside.recv())
-            .await
-            .expect("a message in time")
-            .unwrap()
+    /// So the next upgrades are answered.
+    pub(crate) fn refuse(&self, status: u16, count: usize) {
+        let mut refusals = self.shared.refusals.lock().unwrap();
+        refusals.extend((0..count).map(|_| refusal(status, &[])));
+    }
+
+    /// The next message that is wanted of those that have nothing to do with an update.
+    pub(crate) async fn beside<T>(&mut self, wanted: impl Fn(Say) -> Option<T>) -> T {
+        let hear = async {
+            loop {
+                if let Some(found) = wanted(self.beside.recv().await.unwrap()) {
+                    return found;
+                }
+            }
+        };
+        tokio::time::timeout(DEADLINE, hear).await.expect("a message in time")
+    }
+
+    /// The next message on `extensions` that is wanted.
+    pub(crate) async fn extension<T>(&mut self, wanted: impl Fn(FromExtensions) -> Option<T>) -> T {
+        self.beside(|say| match say {
+            Say::Extensions(message) => wanted(message),
+            Say::Device(_) | Say::Console(_) => None,
+        })
+        .await
     }
 
     fn send(&self, order: Order) {
@@ -171,6 +180,7 @@ impl Hub {
         };
         self.send(Order::Raw(Raw::Close(Some(frame))));
     }
+
     /// The next message.
     pub(crate) async fn hear(&mut self) -> FromDevice {
         tokio::time::timeout(DEADLINE, self.heard.recv())
@@ -219,6 +229,14 @@ impl Hub {
             }
         }
     }
+}
+
+fn refusal(status: u16, headers: &[(&'static str, String)]) -> ErrorResponse {
+    let mut response = tokio_tungstenite::tungstenite::http::Response::builder().status(status);
+    for (name, value) in headers {
+        response = response.header(*name, value);
+    }
+    response.body(None).unwrap()
 }
 
 type Socket = WebSocketStream<TlsStream<TcpStream>>;
@@ -303,7 +321,7 @@ impl Shared {
             Message::Binary(bytes) => Frame::parse_binary(bytes),
         };
         let frame = frame.unwrap();
-        if self.rules.mute || self.rules.heartless && frame.topic() == Topic::Phoenix {
+        if self.rules.heartless && frame.topic() == Topic::Phoenix {
             return Vec::new();
         }
         let ok = |response: serde_json::Value| {
@@ -319,10 +337,15 @@ impl Shared {
                 let message = FromDevice::read(&frame);
                 let mut answers = Vec::new();
                 if let FromDevice::Join(join) = &message {
-                    answers.push(ok(self.rules.join_reply.clone().unwrap_or_else(empty)));
+                    answers.push(ok(empty()));
                     answers.extend(self.told(join, encoding));
                 }
-                let _ = self.tell.send(message);
+                let _ = match message {
+                    FromDevice::NetworkInterface(_) | FromDevice::ConnectionTypes(_) | FromDevice::Script(_) => {
+                        self.beside.send(message.into()).is_ok()
+                    }
+                    message => self.tell.send(message).is_ok(),
+                };
                 answers
             }
             Topic::Console => {

@@ -6,14 +6,18 @@
     reason = "a test harness fails by panicking"
 )]
 
+mod beside;
 mod certs;
 mod device;
 mod download;
 mod files;
 mod firmware;
+mod hooks;
 mod hub;
 mod identity;
+mod library;
 mod link;
+mod renewal;
 mod update;
 
 use muster_agent::platform::slot::Behaviour;
