@@ -3,6 +3,7 @@
 //!
 //! Server, Postgres and clients share the machine, so figures are of the whole, as a small installation would see it.
 
+mod agent;
 mod firmware;
 mod fleet;
 mod links;
@@ -90,6 +91,9 @@ async fn measure(cli: &Cli, figures: &Figures, folder: &std::path::Path) -> anyh
     }
     if figures.want_any(&firmware::NAMES) {
         firmware::measure(figures, &folder.join("firmware")).await?;
+    }
+    if figures.want_any(&agent::NAMES) {
+        agent::measure(figures).await?;
     }
     Ok(())
 }
