@@ -5,18 +5,27 @@
 //! is free of I/O ([`update::machine`], [`update::resolve`], [`link::session`]), what acts decides nothing.
 #![forbid(unsafe_code)]
 
+pub mod archives;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod console;
+pub mod control;
 pub mod duration;
 pub mod event_loop;
+pub mod extensions;
 pub mod health;
+pub mod hooks;
 pub mod identity;
 pub mod link;
 pub mod net;
+pub mod notify;
 pub mod platform;
 pub mod policy;
 pub mod program;
+pub mod renewal;
+pub mod scripts;
+pub mod terminal;
 pub mod update;
 
 /// How the agent names itself in HTTP requests.
