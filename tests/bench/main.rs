@@ -1,11 +1,14 @@
 //! `muster-bench`: what `make bench` runs. Starts a real server of its own in a temporary folder, measures it from outside
-//! with real clients, and prints one line of JSON a figure: `{"name","value","unit","n"}`.
+//! with real clients, and prints one line of JSON a figure: `{"name","value","unit","n"}`. Figures that begin with `fwup.`
+//! are of the `muster-fwup` command and need no server.
 //!
 //! Server, Postgres and clients share the machine, so figures are of the whole, as a small installation would see it.
 
 mod agent;
 mod firmware;
 mod fleet;
+mod fwup;
+mod image;
 mod links;
 mod nginx;
 mod output;
@@ -15,6 +18,7 @@ mod server;
 #[path = "../swarm/stamp.rs"]
 mod stamp;
 mod swarm;
+mod tool;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -94,6 +98,9 @@ async fn measure(cli: &Cli, figures: &Figures, folder: &std::path::Path) -> anyh
     }
     if figures.want_any(&agent::NAMES) {
         agent::measure(figures).await?;
+    }
+    if fwup::wanted(figures) {
+        fwup::measure(figures, &folder.join("fwup")).await?;
     }
     Ok(())
 }
