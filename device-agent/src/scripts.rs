@@ -1,12 +1,15 @@
 //! `scripts/run`: code that the server sends, run by an interpreter of the configuration, or refused; answered in any case
 //! (device-link §3.3).
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use muster_link::{Completion, FromDevice, Script, ScriptResult};
+use tokio::fs::OpenOptions;
+use tokio::io::AsyncWriteExt;
 use tokio::sync::Semaphore;
 
 use crate::link::Voice;
@@ -70,7 +73,7 @@ impl Scripts {
 }
 
 async fn interpret(settings: &ScriptSettings, script: &Script, file: &Path) -> ScriptResult {
-    if let Err(cause) = tokio::fs::write(file, &script.text).await {
+    if let Err(cause) = write(file, &script.text).await {
         return refused(script, &format!("the script cannot be written: {cause}"));
     }
     let asked = script.timeout.map_or(settings.time_limit, Duration::from_millis);
@@ -81,6 +84,20 @@ async fn interpret(settings: &ScriptSettings, script: &Script, file: &Path) -> S
         Ok(ran) => ended(script, &ran),
         Err(cause) => refused(script, &cause.to_string()),
     }
+}
+
+/// Writes a file that only the agent's user reads: a script may hold a secret.
+async fn write(file: &Path, text: &str) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    let mut file = options
+        .create(true)
+        .truncate(true)
+        .write(true)
+        .mode(0o600)
+        .open(file)
+        .await?;
+    file.write_all(text.as_bytes()).await?;
+    file.flush().await
 }
 
 fn ended(script: &Script, ran: &Ran) -> ScriptResult {

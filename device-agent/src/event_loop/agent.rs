@@ -3,12 +3,10 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::ops::ControlFlow;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use muster_link::FromDevice;
-use serde_json::Value;
 use tokio::time::Instant;
 
 use super::online::Online;
@@ -18,7 +16,7 @@ use super::{End, Event, Sinks};
 use crate::archives::Archives;
 use crate::clock;
 use crate::config::Settings;
-use crate::control::{Asked, Control, Request};
+use crate::control::Control;
 use crate::hooks::{Custom, RebootReason};
 use crate::identity::Identity;
 use crate::link::{Command, LinkSettings, Say};
@@ -38,6 +36,8 @@ const REBOOT_RETRY: Duration = Duration::from_mins(1);
 const REBOOT_PATIENCE: Duration = Duration::from_mins(5);
 /// Whatever the hook has to do, a device that is to reboot does.
 const BEFORE_REBOOT_TIMEOUT: Duration = Duration::from_mins(5);
+/// A reboot, its hook included, may keep the loop for so long.
+const REBOOT_TIMEOUT: Duration = Duration::from_mins(8);
 
 /// What an agent is made of.
 pub(super) struct Parts {
@@ -176,6 +176,7 @@ impl Agent {
     pub(super) async fn reboot(&mut self, reason: RebootReason) {
         tracing::info!(reason = reason.name(), "device reboots");
         let interrupted = self.attempt.is_some();
+        self.parts.notify.stands_still(REBOOT_TIMEOUT);
         self.close().await;
         self.validation.stop();
         let ready = self.parts.custom.hooks.before_reboot(reason);
@@ -186,8 +187,10 @@ impl Agent {
         let Err(cause) = self.parts.platform.reboot().await else {
             tracing::info!("reboot under way");
             self.reboot_due = Some(Instant::now() + REBOOT_PATIENCE);
+            self.parts.notify.goes_on();
             return;
         };
+        self.parts.notify.goes_on();
         tracing::error!(error = %cause, "device does not reboot");
         self.reboot_due = Some(Instant::now() + REBOOT_RETRY);
         if interrupted {
@@ -241,41 +244,6 @@ impl Agent {
         }
         self.check_health(now);
         ControlFlow::Continue(())
-    }
-
-    pub(super) fn identify(&self) {
-        tracing::info!("device identifies itself");
-        let hooks = Arc::clone(&self.parts.custom.hooks);
-        tokio::spawn(async move {
-            if let Err(cause) = hooks.identify().await {
-                tracing::warn!(error = cause, "identify hook failed");
-            }
-        });
-    }
-
-    fn asked(&mut self, Asked { request, answer }: Asked) {
-        let said = match request {
-            Request::Status => Ok(serde_json::json!({ "status": self.status() })),
-            Request::Reconnect => {
-                tracing::info!("reconnect asked for");
-                self.tell(Command::Reconnect);
-                Ok(serde_json::json!({}))
-            }
-            Request::Identify => {
-                self.identify();
-                Ok(serde_json::json!({}))
-            }
-            Request::Upload { path } => self.upload(&path),
-        };
-        // Who asked may be gone.
-        let _ = answer.send(said);
-    }
-
-    fn upload(&self, path: &Path) -> Result<Value, String> {
-        let console = self.online.as_ref().and_then(|online| online.console.as_ref());
-        let console = console.ok_or("the configuration enables no console")?;
-        console.send_file(path);
-        Ok(serde_json::json!({}))
     }
 
     fn attempt_event(&mut self, event: attempt::Event) -> ControlFlow<End> {

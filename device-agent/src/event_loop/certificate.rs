@@ -11,7 +11,7 @@ use crate::link::Command;
 use crate::renewal::Renewal;
 
 /// A server has said by then whether it renews certificates.
-const FIRST_CHECK: Duration = Duration::from_mins(1);
+const FIRST_CHECK: Duration = Duration::from_secs(10);
 /// What was not renewed is asked for again, and looked at again, after this.
 const CHECK_AGAIN: Duration = Duration::from_hours(1);
 

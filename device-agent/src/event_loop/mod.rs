@@ -1,6 +1,7 @@
 //! The agent's shell: every source of news merged into one [`Event`], taken one at a time.
 
 mod agent;
+mod asked;
 mod certificate;
 mod online;
 mod report;

@@ -26,7 +26,7 @@ const LOCK_FILE: &str = "agent.lock";
 pub(super) async fn start(settings: Settings, custom: Custom, sinks: Sinks) -> anyhow::Result<Option<Agent>> {
     // Certificates first: a mistake in them must not cost new firmware its only boot.
     let identity = Arc::new(Identity::new(&settings, custom.signer.clone())?);
-    let renewal = renewal(&settings, &custom, &identity)?;
+    let renewal = renewal(&settings, &custom, &identity);
     let directory = &settings.agent.state_dir;
     let store = Store::open(directory).with_context(|| format!("cannot make {}", directory.display()))?;
     let lock = lock(&settings)?;
@@ -72,15 +72,18 @@ pub(super) async fn start(settings: Settings, custom: Custom, sinks: Sinks) -> a
     })))
 }
 
-/// Has the newest certificate shown. One that cannot be does no harm: the configured one is there.
-fn renewal(settings: &Settings, custom: &Custom, identity: &Identity) -> anyhow::Result<Option<Renewal>> {
-    let renewal = Renewal::open(settings, custom.signer.is_some()).context("cannot read the device's certificate")?;
+/// Has the newest certificate shown. What cannot be renewed or shown does no harm: the configured one is there.
+fn renewal(settings: &Settings, custom: &Custom, identity: &Identity) -> Option<Renewal> {
+    let renewal = Renewal::open(settings, custom.signer.is_some())
+        .inspect_err(|cause| tracing::error!(error = %cause, "certificate cannot be renewed"))
+        .ok()
+        .flatten();
     if let Some(shown) = renewal.as_ref().and_then(Renewal::shown)
         && let Err(cause) = identity.show(&shown.cert, &shown.key)
     {
         tracing::error!(error = %cause, "renewed certificate not shown");
     }
-    Ok(renewal)
+    renewal
 }
 
 /// Two agents on one disk would undo each other's work.

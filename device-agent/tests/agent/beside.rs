@@ -11,11 +11,16 @@ use crate::device::{Options, Process};
 use crate::hub::{DEADLINE, Rules};
 
 async fn world(tables: &'static str, extensions: Vec<&'static str>) -> (World, Process) {
+    world_by("", tables, extensions).await
+}
+
+async fn world_by(server: &'static str, tables: &'static str, extensions: Vec<&'static str>) -> (World, Process) {
     let rules = Rules {
         extensions,
         ..Rules::default()
     };
     let options = Options {
+        server,
         tables,
         agent: "connection_types = [\"ethernet\", \"wifi\"]",
         ..Options::default()
@@ -200,8 +205,14 @@ network_identity = [{ service = "wireguard", identifier = "KEY", instance = "wg0
 
 #[tokio::test]
 async fn extensions_do_what_they_are_asked_for_until_they_are_detached() {
+    for server in ["", "encoding = \"msgpack\""] {
+        extensions_by(server).await;
+    }
+}
+
+async fn extensions_by(server: &'static str) {
     let attached = vec!["health", "geo", "network_identity", "local_shell", "logging"];
-    let (mut world, _process) = world(EXTENSIONS, attached.clone()).await;
+    let (mut world, _process) = world_by(server, EXTENSIONS, attached.clone()).await;
     let offers = world.hub.extension(|message| match message {
         FromExtensions::Join(offers) => Some(offers),
         _ => None,

@@ -73,6 +73,21 @@ async fn certificate_with_time_left_is_not_asked_for() {
     assert_eq!(next, FromExtensions::Attached(Extension::Renewal));
 }
 
+/// A server of NervesHub's rules knows no renewal; the certificate is then people's business.
+#[tokio::test]
+async fn people_are_warned_of_a_certificate_that_nobody_renews() {
+    let (mut world, mut process) = world(29, vec!["health"]).await;
+    process.logged("certificate ends soon").await;
+    world.hub.push_beside(ToExtensions::CheckHealth);
+    let report = world.hub.extension(|message| match message {
+        FromExtensions::Health(report) => Some(report),
+        _ => None,
+    });
+    assert!(report.await.alarms.contains_key("Muster.CertificateEnds"));
+    let (good, text) = world.device.run(&["status"]).await;
+    assert!(good && text.contains("certificate ends soon"), "{text}");
+}
+
 #[tokio::test]
 async fn new_certificate_that_is_refused_gives_way_to_the_old_one() {
     let (mut world, mut process) = world(5, vec!["renewal"]).await;
