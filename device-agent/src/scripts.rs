@@ -49,27 +49,36 @@ impl Scripts {
         }
     }
 
-    /// Runs a script, or refuses it; the answer is said by `voice`.
+    /// Runs a script, or refuses it; the answer is said by `voice`. A refusal waits for nobody, so that a flood of scripts
+    /// leaves nothing behind.
     pub fn run(&self, script: Script, voice: Voice) {
+        if self.settings.interpreter.is_empty() {
+            return answer_now(&voice, refused(&script, "scripts are not enabled on this device"));
+        }
+        let Ok(permit) = Arc::clone(&self.running).try_acquire_owned() else {
+            return answer_now(&voice, refused(&script, "too many scripts run already"));
+        };
         let number = self.count.fetch_add(1, Ordering::Relaxed);
         let file = self.directory.join(format!("script-{number}"));
         let settings = self.settings.clone();
-        let permit = Arc::clone(&self.running).try_acquire_owned();
         tokio::spawn(async move {
-            let result = match permit {
-                Err(_) => refused(&script, "too many scripts run already"),
-                Ok(_) if settings.interpreter.is_empty() => refused(&script, "scripts are not enabled on this device"),
-                Ok(_permit) => {
-                    let result = interpret(&settings, &script, &file).await;
-                    // One that could not be written is not there.
-                    let _ = tokio::fs::remove_file(&file).await;
-                    result
-                }
-            };
+            let result = interpret(&settings, &script, &file).await;
+            // One that could not be written is not there.
+            let _ = tokio::fs::remove_file(&file).await;
             tracing::info!(script.reference = result.reference, script.result = ?result.result, "script answered");
             voice.say(FromDevice::Script(result)).await;
+            drop(permit);
         });
     }
+}
+
+fn answer_now(voice: &Voice, result: ScriptResult) {
+    tracing::info!(
+        script.reference = result.reference,
+        reason = result.reason,
+        "script refused"
+    );
+    voice.say_now(FromDevice::Script(result));
 }
 
 async fn interpret(settings: &ScriptSettings, script: &Script, file: &Path) -> ScriptResult {

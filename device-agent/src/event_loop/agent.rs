@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use muster_link::FromDevice;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::online::Online;
@@ -68,6 +69,7 @@ pub(super) struct Agent {
     pub(super) connection: Connection,
     /// Whether people are to be warned of the certificate's end.
     pub(super) certificate_ends: bool,
+    pub(super) identifying: Option<JoinHandle<()>>,
     attempt: Option<Attempt>,
     pub(super) validation: Validation,
     reboot_due: Option<Instant>,
@@ -96,6 +98,7 @@ impl Agent {
             online: None,
             connection: Connection::default(),
             certificate_ends: false,
+            identifying: None,
             attempt: None,
             validation,
             reboot_due: None,

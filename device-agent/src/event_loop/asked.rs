@@ -10,17 +10,21 @@ use crate::control::{Asked, Request};
 use crate::link::Command;
 
 impl Agent {
-    pub(super) fn identify(&self) {
+    /// Makes the device seen, unless that still goes on.
+    pub(super) fn identify(&mut self) {
+        if self.identifying.as_ref().is_some_and(|task| !task.is_finished()) {
+            return;
+        }
         tracing::info!("device identifies itself");
         let hooks = Arc::clone(&self.parts.custom.hooks);
-        tokio::spawn(async move {
+        self.identifying = Some(tokio::spawn(async move {
             if let Err(cause) = hooks.identify().await {
                 tracing::warn!(error = cause, "identify hook failed");
             }
-        });
+        }));
     }
 
-    pub(super) fn asked(&self, Asked { request, answer }: Asked) {
+    pub(super) fn asked(&mut self, Asked { request, answer }: Asked) {
         let said = match request {
             Request::Status => Ok(serde_json::json!({ "status": self.status() })),
             Request::Reconnect => {

@@ -54,6 +54,13 @@ pub struct Extensions {
     attached: ExtensionSet,
     shell: LocalShell,
     logging: Option<JoinHandle<()>>,
+    /// One report and one search at a time, however often a server asks.
+    reporting: Option<JoinHandle<()>>,
+    locating: Option<JoinHandle<()>>,
+}
+
+fn runs(task: Option<&JoinHandle<()>>) -> bool {
+    task.is_some_and(|task| !task.is_finished())
 }
 
 impl Extensions {
@@ -65,6 +72,8 @@ impl Extensions {
             voice,
             attached: ExtensionSet::default(),
             logging: None,
+            reporting: None,
+            locating: None,
         }
     }
 
@@ -194,23 +203,26 @@ impl Extensions {
         }
     }
 
-    fn report_health(&self, alarms: BTreeMap<String, String>) {
+    fn report_health(&mut self, alarms: BTreeMap<String, String>) {
+        if runs(self.reporting.as_ref()) {
+            return;
+        }
         let (voice, reporter) = (self.voice.clone(), self.settings.health.clone().unwrap_or_default());
-        tokio::spawn(async move {
+        self.reporting = Some(tokio::spawn(async move {
             let report = health::report(reporter, alarms, clock::now()).await;
             voice.say(FromExtensions::Health(Box::new(report))).await;
-        });
+        }));
     }
 
-    fn locate(&self) {
-        let Some(settings) = self.settings.geo.clone() else {
+    fn locate(&mut self) {
+        let Some(settings) = self.settings.geo.clone().filter(|_| !runs(self.locating.as_ref())) else {
             return;
         };
         let voice = self.voice.clone();
-        tokio::spawn(async move {
+        self.locating = Some(tokio::spawn(async move {
             let location = geo::locate(settings).await;
             voice.say(FromExtensions::Location(location)).await;
-        });
+        }));
     }
 }
 

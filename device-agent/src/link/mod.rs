@@ -123,6 +123,13 @@ impl Voice {
         self.commands.send(Command::Send(say.into())).await.is_ok()
     }
 
+    /// Says something if the link takes it now.
+    pub fn say_now(&self, say: impl Into<Say>) {
+        if self.commands.try_send(Command::Send(say.into())).is_err() {
+            tracing::debug!("link is too busy, answer dropped");
+        }
+    }
+
     /// A voice that is heard by `commands` and nobody else.
     #[cfg(test)]
     pub(crate) fn to(commands: mpsc::Sender<Command>) -> Self {

@@ -2,7 +2,7 @@
 //!
 //! A terminal becomes a process's own only in that process and before its program runs. So the agent runs itself as
 //! `on-terminal PROGRAM…` there, which takes the terminal over and becomes the program ([`take_over`]); a library's user
-//! whose own binary is the agent handles that command the same way.
+//! whose own binary is the agent handles that command the same way. The calls are rustix's: nix has them as unsafe code only.
 
 mod decode;
 

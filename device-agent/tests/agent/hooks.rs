@@ -66,6 +66,20 @@ async fn identify_and_reboot_run_their_programs_and_updates_say_why() {
     assert_eq!(lines(&called, 4).await[3], "before_reboot updated");
 }
 
+/// Whoever floods the device starts no more than one program at a time.
+#[tokio::test]
+async fn identify_is_done_once_at_a_time() {
+    let hook = "[hooks]\nidentify = [\"/bin/sh\", \"-c\", \"echo x >> $MUSTER_STATE_DIR/called; sleep 1\"]";
+    let (mut world, mut process) = world(hook).await;
+    for _ in 0..50 {
+        world.hub.push(&ToDevice::Identify);
+    }
+    world.hub.push(&ToDevice::Reboot);
+    assert_eq!(world.hub.hear().await, FromDevice::Rebooting);
+    process.logged("slot started").await;
+    assert_eq!(lines(&world.device.path("state/called"), 1).await.len(), 1);
+}
+
 #[tokio::test]
 async fn hook_that_hangs_holds_no_reboot_up() {
     let (world, mut process) =
