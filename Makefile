@@ -23,7 +23,7 @@ VENDOR := htmx.org/dist/htmx.min.js
 SQLX := target/tools/bin/cargo-sqlx
 SCRIPTS := $(wildcard scripts/*) tests/browser/run .ci/run
 
-.PHONY: help setup setup-test setup-check setup-bench assets copy-assets demo test check bench fmt prepare
+.PHONY: help setup setup-test setup-check setup-bench assets copy-assets demo test check bench fuzz fmt prepare
 
 help: ## this list
 	@echo "Muster. On a fresh clone: make demo, then make test."
@@ -64,6 +64,9 @@ prepare: setup assets $(SQLX) ## after a query or a migration changed: write .sq
 bench: setup setup-bench assets ## measure, as JSON lines on standard output
 	@scripts/progress "building the benchmarks" cargo build --release --workspace --bins
 	@exec $(TARGET)/release/muster-bench $(if $(ONLY),--only $(ONLY)) $(ARGS)
+
+fuzz: setup ## hostile input for crates/fwup, a minute a target; FUZZ_SECONDS=600, ONLY=apply
+	@scripts/fuzz $(or $(FUZZ_SECONDS),60) $(ONLY)
 
 setup: ## install what is missing on this machine; nothing when all is there
 	@scripts/setup

@@ -5,7 +5,11 @@ use std::io::Read;
 use uuid::Uuid;
 
 use crate::{
-    apply::{self, Applied, ApplyOptions, Event, resource::Resource},
+    apply::{
+        self, Applied, ApplyOptions, Event, delta,
+        resource::Resource,
+        stream::{self, Flow, two_cores},
+    },
     caps,
     env::Env,
     error::Error,
@@ -39,8 +43,10 @@ pub enum Signature {
 pub struct ResourceInfo {
     /// Name, as `file-resource` states it.
     pub name: String,
-    /// Bytes in the archive, holes not counted.
+    /// Bytes of the resource, holes not counted.
     pub size: u64,
+    /// Bytes of the patch, when the archive holds that instead of the resource.
+    pub delta: Option<u64>,
 }
 
 /// What a verified archive holds.
@@ -54,6 +60,13 @@ pub struct Verified {
     pub resources: Vec<ResourceInfo>,
     /// The tasks in the order of `meta.conf`.
     pub tasks: Vec<String>,
+}
+
+impl Verified {
+    /// Whether the archive is a delta: it can only be applied where the right old firmware is.
+    pub fn is_delta(&self) -> bool {
+        self.resources.iter().any(|resource| resource.delta.is_some())
+    }
 }
 
 /// The beginning of an archive: what comes before the resources.
@@ -165,6 +178,8 @@ pub struct Archive<R> {
     config: Section,
     metadata: Metadata,
     signature: Signature,
+    /// Large resources are inflated in a thread beside the caller's.
+    pub(crate) beside: bool,
 }
 
 impl<R: Read> Archive<R> {
@@ -191,7 +206,16 @@ impl<R: Read> Archive<R> {
             config,
             metadata,
             signature,
+            beside: two_cores(),
         })
+    }
+
+    /// Does everything in the calling thread. Otherwise, where there are two cores, large resources are read and inflated in
+    /// a thread beside it, which ends before the call does.
+    #[must_use]
+    pub fn in_one_thread(mut self) -> Self {
+        self.beside = false;
+        self
     }
 
     /// What the archive says about itself.
@@ -216,10 +240,12 @@ impl<R: Read> Archive<R> {
     pub fn offset(&self) -> u64 {
         self.zip.offset()
     }
+}
 
+impl<R: Read + Send> Archive<R> {
     /// Reads everything: each resource's length and hash, entry names, duplicates, undeclared entries.
     ///
-    /// A delta fails here, because its bytes are not those of the resource.
+    /// Of a delta only the header can be checked: whether its patches give the resources is seen where the old ones are.
     ///
     /// # Errors
     /// The first thing that is wrong.
@@ -227,17 +253,29 @@ impl<R: Read> Archive<R> {
         let declared = self.config.sections("file-resource").map(Resource::new);
         let mut declared: Vec<Resource> = declared.collect::<Result<_, _>>()?;
         let mut resources = Vec::new();
+        let flow = Flow {
+            beside: self.beside,
+            ..Flow::default()
+        };
         while let Some(entry) = self.zip.next_entry()? {
             if entry.name.ends_with('/') {
                 continue;
             }
             let name = resource_name(&entry.name);
-            let at = declared.iter().position(|resource| resource.name == name);
-            let resource = declared.remove(at.ok_or(Error::UndeclaredEntry { name: entry.name })?);
-            apply::consume(&mut self.zip, &resource, &mut |_, _| Ok(()))?;
+            let Some(at) = declared.iter().position(|resource| resource.name == name) else {
+                return Err(Error::UndeclaredEntry { name: entry.name }.at("", self.zip.offset()));
+            };
+            let resource = declared.remove(at);
+            let delta = delta::patch_len(&entry, &resource).filter(|_| !resource.is_sparse());
+            let checked = match delta {
+                Some(len) => delta::check(&mut self.zip, &resource, len),
+                None => stream::consume(&mut self.zip, &resource, flow, &mut |_, _| Ok(())),
+            };
+            checked.map_err(|error| error.at(entry.name, self.zip.offset()))?;
             resources.push(ResourceInfo {
                 name,
                 size: resource.data_len(),
+                delta,
             });
         }
         if let Some(resource) = declared.into_iter().next() {
@@ -259,7 +297,8 @@ impl<R: Read> Archive<R> {
     /// Applies the first task whose name starts with `task` and whose requirements hold.
     ///
     /// When it returns, everything is durable. The blocks that decide what is booted (partition table, U-Boot
-    /// environment) are written last, between flushes.
+    /// environment) are written last, between flushes. An error of the target is told only when a read that is under way
+    /// has come back: a reader that may wait for long needs a limit of its own.
     ///
     /// # Errors
     /// The first thing that is wrong; [`Error::target_was_written`] tells whether the target may have changed.
@@ -270,7 +309,15 @@ impl<R: Read> Archive<R> {
         options: &ApplyOptions<'_>,
         observer: &mut dyn FnMut(Event),
     ) -> Result<Applied, Error> {
-        let task = apply::apply(&mut self.zip, &self.config, target, task, options, observer)?;
+        let task = apply::apply(
+            &mut self.zip,
+            &self.config,
+            target,
+            task,
+            options,
+            self.beside,
+            observer,
+        )?;
         Ok(Applied {
             task,
             metadata: self.metadata,

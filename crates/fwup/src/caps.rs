@@ -46,6 +46,19 @@ pub const FAT_VOLUMES_MAX: usize = 4;
 pub const FAT_PATTERN_MAX: usize = 4096;
 /// Longest path in a FAT volume, in bytes.
 pub const FAT_PATH_MAX: usize = 1024;
+/// Most clusters of a file that are remembered while it is read at any place.
+pub const FAT_MARKS_MAX: usize = 4096;
+/// Blocks of a delta's source when the config does not say how many (format §10).
+pub const DELTA_SOURCE_BLOCKS: u64 = 0x7fff_ffff;
+/// Largest window of a patch, in bytes of what it makes (format §10).
+pub const VCDIFF_WINDOW_MAX: usize = 64 << 20;
+/// Most bytes of a patch that are held at a time: the sections of one window. No encoder makes windows of more than
+/// 16 MiB.
+pub const VCDIFF_SECTIONS_MAX: usize = 24 << 20;
+/// Most bytes that a window of a patch may copy from what it made itself; they are held.
+pub const VCDIFF_HISTORY_MAX: usize = 16 << 20;
+/// Unit in which they are held, in bytes.
+pub const VCDIFF_PAGE: usize = 4096;
 /// Longest name in a FAT volume, in characters.
 pub const FAT_NAME_MAX: usize = 255;
 /// Most entries of a folder in a FAT volume, those of long names counted.
@@ -63,6 +76,17 @@ pub const SLAVES_DEPTH_MAX: usize = 3;
 /// How many devices it looks at on each level.
 pub const SLAVES_MAX: usize = 64;
 /// Bytes read or inflated at a time.
+/// Bytes of a resource that are inflated, hashed and written at a time.
+pub const PIECE: usize = 2 * SEGMENT;
+/// Most pieces that are in memory when one thread inflates and another writes.
+pub const PIECES: usize = 4;
+/// Bytes of the smallest resource for which a second thread is started.
+pub const BESIDE_MIN: u64 = 1 << 20;
+/// Bytes that are deflated at a time, and what the result is cut by.
+pub const DEFLATE_BLOCK: usize = 256 * 1024;
+/// Most threads that deflate.
+pub const DEFLATE_WORKERS_MAX: usize = 8;
+/// Bytes read at a time.
 pub const CHUNK: usize = 64 * 1024;
 
 #[cfg(test)]

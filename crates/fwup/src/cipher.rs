@@ -109,7 +109,6 @@ impl Cipher {
     }
 
     /// Decrypts whole sectors in place; the inverse of [`Cipher::encrypt`].
-    #[cfg_attr(not(test), expect(dead_code, reason = "for encrypted sources of deltas"))]
     pub(crate) fn decrypt(&self, first: u64, bytes: &mut [u8]) {
         for (number, sector) in (first..).zip(bytes.chunks_exact_mut(BLOCK)) {
             let (blocks, _) = Block::slice_as_chunks_mut(sector);

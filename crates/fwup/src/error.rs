@@ -95,17 +95,33 @@ pub enum Error {
         /// Bytes found; when longer, where reading stopped.
         found: u64,
     },
-    /// An entry is a binary delta, which is not applied yet.
-    #[error(
-        "resource '{resource}' is a delta ({size} bytes instead of {expected}); deltas are not supported, send the full firmware"
-    )]
+    /// An entry is a delta that cannot be applied here, or uses something that this crate does not read.
+    #[error("resource '{resource}' is a delta: {reason}")]
     DeltaUnsupported {
         /// Name of the resource.
         resource: String,
-        /// Bytes of the entry.
-        size: u64,
-        /// Bytes of the resource.
-        expected: u64,
+        /// Why not.
+        reason: String,
+    },
+    /// A delta was made for other bytes than the target holds, or it is damaged. The full firmware will do.
+    #[error("the delta of resource '{resource}' cannot be applied: {reason} (byte {offset} of the resource)")]
+    DeltaMismatch {
+        /// Name of the resource.
+        resource: String,
+        /// Bytes of the resource that were made before.
+        offset: u64,
+        /// What does not fit.
+        reason: String,
+    },
+    /// A delta contradicts itself or asks for too much.
+    #[error("the delta of resource '{resource}' cannot be applied: {reason} (byte {offset} of the resource)")]
+    DeltaCorrupt {
+        /// Name of the resource.
+        resource: String,
+        /// Bytes of the resource that were made before.
+        offset: u64,
+        /// What is wrong.
+        reason: String,
     },
     /// An entry's name is not acceptable.
     #[error("the archive has an entry named '{name}': {reason}")]
@@ -236,9 +252,30 @@ pub enum Error {
     /// Writing the archive failed.
     #[error("writing the archive failed: {0}")]
     Output(io::Error),
+    /// An error and where it happened: in which event and function of the task or in which entry, and how far the archive
+    /// had been read.
+    #[error("{}", at(place, *offset, cause))]
+    At {
+        /// For example `on-resource rootfs.img, raw_write`, or `data/rootfs.img`; empty when the cause says it.
+        place: String,
+        /// Byte offset in the archive.
+        offset: u64,
+        /// The error itself.
+        cause: Box<Error>,
+    },
     /// The error happened after bytes had reached the target.
     #[error("{0} (the target had already been written to)")]
     AfterWrite(Box<Error>),
+}
+
+/// A sentence for [`Error::At`]; what the cause says on its own is not said twice.
+fn at(place: &str, offset: u64, cause: &Error) -> String {
+    let colon = if place.is_empty() { "" } else { ": " };
+    if cause.has_offset() {
+        format!("{place}{colon}{cause}")
+    } else {
+        format!("{place}{colon}{cause} (byte {offset} of the archive)")
+    }
 }
 
 /// The kinds of [`Error`], for deciding what to do about one.
@@ -251,8 +288,10 @@ pub enum ErrorKind {
     Truncated,
     /// The archive contradicts itself: fetching it again may help.
     Corrupt,
-    /// Something in the archive is not supported, deltas included.
+    /// Something in the archive is not supported, or is a delta that the task has no source for.
     Unsupported,
+    /// A delta does not fit what the target holds: the full firmware is needed.
+    DeltaMismatch,
     /// No signature where one is needed.
     Unsigned,
     /// A signature that no accepted key made, or that is none.
@@ -292,12 +331,13 @@ pub enum ErrorKind {
 }
 
 impl Error {
-    /// The kind of the error, seen through [`Error::AfterWrite`].
+    /// The kind of the error, seen through [`Error::At`] and [`Error::AfterWrite`].
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::NotAnArchive => ErrorKind::NotAnArchive,
             Self::Truncated { .. } => ErrorKind::Truncated,
-            Self::Corrupt { .. } => ErrorKind::Corrupt,
+            Self::Corrupt { .. } | Self::DeltaCorrupt { .. } => ErrorKind::Corrupt,
+            Self::DeltaMismatch { .. } => ErrorKind::DeltaMismatch,
             Self::Unsupported { .. } | Self::DeltaUnsupported { .. } => ErrorKind::Unsupported,
             Self::NoMetadata { .. } | Self::BadMetadata { .. } => ErrorKind::BadMetadata,
             Self::Unsigned => ErrorKind::Unsigned,
@@ -319,7 +359,7 @@ impl Error {
             Self::Target { .. } | Self::VerifyWrite { .. } => ErrorKind::Target,
             Self::Config { .. } | Self::ConfigResource { .. } | Self::TooManyKeys { .. } => ErrorKind::Config,
             Self::Output(_) => ErrorKind::Output,
-            Self::AfterWrite(cause) => cause.kind(),
+            Self::At { cause, .. } | Self::AfterWrite(cause) => cause.kind(),
         }
     }
 
@@ -328,11 +368,32 @@ impl Error {
         matches!(self, Self::AfterWrite(_))
     }
 
-    /// The error itself, seen through [`Error::AfterWrite`].
+    /// The error itself, seen through [`Error::At`] and [`Error::AfterWrite`].
     pub fn cause(&self) -> &Error {
         match self {
-            Self::AfterWrite(cause) => cause.cause(),
+            Self::At { cause, .. } | Self::AfterWrite(cause) => cause.cause(),
             other => other,
+        }
+    }
+
+    /// Whether the error names a byte of the archive.
+    fn has_offset(&self) -> bool {
+        matches!(
+            self,
+            Self::Truncated { .. } | Self::Corrupt { .. } | Self::Source { .. } | Self::At { .. }
+        )
+    }
+
+    /// Says where the error happened. What the firmware itself says stays as it is.
+    pub(crate) fn at(self, place: impl Into<String>, offset: u64) -> Self {
+        let place = place.into();
+        if matches!(self, Self::Refused(_)) || (place.is_empty() && self.has_offset()) {
+            return self;
+        }
+        Self::At {
+            place,
+            offset,
+            cause: Box::new(self),
         }
     }
 
@@ -348,6 +409,25 @@ impl Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_error_names_its_place_once() {
+        let hash = Error::HashMismatch { resource: "r".into() };
+        let text = hash.at("on-resource r, raw_write", 77).after_write(true).to_string();
+        assert!(text.starts_with("on-resource r, raw_write: resource 'r'"), "{text}");
+        assert!(text.contains("(byte 77 of the archive)"), "{text}");
+        let cut = || Error::Truncated {
+            place: "data/r".into(),
+            offset: 5,
+        };
+        assert_eq!(cut().at("", 6).to_string(), cut().to_string());
+        assert!(!cut().at("on-init, trim", 6).to_string().contains('6'));
+        let spoken = Error::Refused("no".into()).at("on-init, error", 1);
+        assert_eq!((spoken.to_string().as_str(), spoken.kind()), ("no", ErrorKind::Refused));
+        let nested = Error::Unsigned.at("a", 1).after_write(true);
+        assert!(matches!(nested.cause(), Error::Unsigned));
+        assert_eq!(nested.kind(), ErrorKind::Unsigned);
+    }
 
     #[test]
     fn an_error_after_a_write_keeps_its_kind_and_says_so() {

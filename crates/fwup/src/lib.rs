@@ -1,8 +1,10 @@
 //! The `.fw` firmware format: read, verify, sign, create and apply, streaming.
 //!
 //! An archive is read once, front to back, from anything that implements [`std::io::Read`]; the ZIP central directory
-//! is never consulted. Memory stays bounded whatever the archive says. The crate does no networking, starts no threads
-//! and never looks at the process environment: what `${NAME}` may mean is in [`Env`].
+//! is never consulted. Memory stays bounded whatever the archive says. The crate does no networking and never looks at the
+//! process environment: what `${NAME}` may mean is in [`Env`], and what firmware may reach outside of the target is up to a
+//! [`Host`], which is not there unless the caller has one. Where there are two cores, large resources are inflated in a thread
+//! of their own, which ends with the call; see [`Archive::in_one_thread`].
 //!
 //! ```no_run
 //! use muster_fwup::{ApplyOptions, Archive, Env, FileTarget, PublicKey};
@@ -40,6 +42,7 @@ mod round_trips;
 mod sign;
 mod target;
 pub mod uboot_env;
+mod vcdiff;
 mod version;
 mod zip;
 
@@ -49,13 +52,10 @@ pub use create::{CreateOptions, create, create_from_str};
 pub use env::Env;
 pub use error::{Error, ErrorKind};
 pub use keys::{KeyError, PrivateKey, PublicKey};
-pub use metadata::Metadata;
+pub use metadata::{Metadata, parse_date};
 pub use sign::{SignOptions, sign, sign_with};
 pub use target::{BlockTarget, FileTarget, MemoryTarget};
 
-/// The level of the format that is read and made: what `require-fwup-version` is compared with.
+/// The level of the format that is read, applied and made, deltas of all kinds included: what `require-fwup-version` is
+/// compared with, and what an agent reports to a server, which decides by it what it may send (format §10).
 pub const FWUP_VERSION: &str = "1.16.0";
-
-/// The level that a device agent may report to a server as long as deltas are refused. Servers send deltas of raw
-/// partitions from 1.6.0 on and deltas of FAT files from 1.10.0 on (format §10), so it stays below both.
-pub const REPORTED_VERSION: &str = "1.5.0";

@@ -97,6 +97,23 @@ pub(crate) fn format_date(unix_seconds: i64) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
 }
 
+/// Seconds since 1970 of a date like `2025-06-15T15:06:40Z`, as archives and the command line state it.
+pub fn parse_date(text: &str) -> Option<i64> {
+    let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
+    let numbers = |text: &str, mark| -> Option<[i64; 3]> {
+        let numbers = text.split(mark).map(|part| {
+            let digits = (2..=4).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit());
+            digits.then(|| part.parse().ok()).flatten()
+        });
+        numbers.collect::<Option<Vec<i64>>>()?.try_into().ok()
+    };
+    let [year, month, day] = numbers(date, '-')?;
+    let [hour, minute, second] = numbers(time, ':')?;
+    let seconds = days_from_civil(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second;
+    // a month of 13 or a day of 32 would be written in another way
+    (format_date(seconds) == text).then_some(seconds)
+}
+
 /// The Gregorian date of a day counted from 1970-01-01, by eras of 400 years that begin in March.
 pub(crate) fn civil_from_days(days: i64) -> (i64, i64, i64) {
     let shifted = days.saturating_add(719_468);
@@ -126,6 +143,20 @@ mod tests {
         assert_eq!(format_date(1_750_000_000), "2025-06-15T15:06:40Z");
         assert_eq!(format_date(0), "1970-01-01T00:00:00Z");
         assert_eq!(format_date(951_782_400), "2000-02-29T00:00:00Z");
+        assert_eq!(parse_date("2025-06-15T15:06:40Z"), Some(1_750_000_000));
+        for bad in [
+            "",
+            "2025-06-15",
+            "2025-06-15T15:06:40",
+            "2025-02-29T00:00:00Z",
+            "2025-13-01T00:00:00Z",
+            "2025-01-01T24:00:00Z",
+            "-125-01-01T00:00:00Z",
+            "2025-1-01T00:00:00Z",
+            "2025-01-01-01T00:00:00Z",
+        ] {
+            assert_eq!(parse_date(bad), None, "{bad}");
+        }
         for day in (-800_000..800_000).step_by(97) {
             let (y, m, d) = civil_from_days(day);
             assert_eq!(days_from_civil(y, m, d), day);

@@ -245,7 +245,7 @@ impl Agent {
         let unreported = persisted.reverted.as_ref().filter(|_| persisted.pending.is_some());
         Join {
             firmware,
-            fwup_version: Some(muster_fwup::REPORTED_VERSION.to_owned()),
+            fwup_version: Some(muster_fwup::FWUP_VERSION.to_owned()),
             device_api_version: Some(DeviceApiVersion::OURS.to_owned()),
             currently_downloading_uuid: self.parts.machine.busy_uuid().map(str::to_owned),
             meta: JoinMeta {

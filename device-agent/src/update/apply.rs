@@ -73,7 +73,7 @@ pub enum ApplyError {
 ///
 /// # Errors
 /// When the firmware is not what it should be, or writing fails; the running slot is untouched then.
-pub fn apply(order: &Order, reader: impl Read, mut progress: impl FnMut(u8)) -> Result<(), ApplyError> {
+pub fn apply(order: &Order, reader: impl Read + Send, mut progress: impl FnMut(u8)) -> Result<(), ApplyError> {
     // Without keys `open` would take unsigned firmware.
     if order.keys.is_empty() {
         return Err(ApplyError::NoKeys);

@@ -55,6 +55,12 @@ fn verify(source: &mut Replay<Pieces>, keys: &[PublicKey]) -> Result<(Metadata, 
         match Archive::open(&mut *source, keys, &Env::new()) {
             Ok(archive) => {
                 let verified = archive.verify()?;
+                if let Some(delta) = verified.resources.iter().find(|resource| resource.delta.is_some()) {
+                    return Err(Error::DeltaUnsupported {
+                        resource: delta.name.clone(),
+                        reason: "upload the full firmware, from which deltas can be made".to_owned(),
+                    });
+                }
                 return match verified.signature {
                     Signature::Good(key) => Ok((verified.metadata, key)),
                     Signature::Unsigned | Signature::Unverified => Err(Error::Unsigned),
@@ -160,8 +166,10 @@ mod tests {
 
     const ALPHA: &str = "NpjkAsCCtnGM7+CqyHNlpdMXpf/HF4bGxY6LSsgmHh0=";
 
-    fn inspected(keys: &[PublicKey]) -> Result<Inspected, Error> {
-        let archive = include_bytes!("../../../tests/fixtures/fwup/fw/kiosk-1.0.0.fw");
+    const KIOSK: &[u8] = include_bytes!("../../../tests/fixtures/fwup/fw/kiosk-1.0.0.fw");
+    const DELTA: &[u8] = include_bytes!("../../../tests/fixtures/fwup/fw/kiosk-delta-1.1.0-1.2.0.fw");
+
+    fn inspected(archive: &'static [u8], keys: &[PublicKey]) -> Result<Inspected, Error> {
         let (sender, receiver) = tokio::sync::mpsc::channel(4096);
         for piece in archive.chunks(1000) {
             sender.try_send(Bytes::from_static(piece)).unwrap();
@@ -174,11 +182,17 @@ mod tests {
     fn the_right_key_is_found_among_many() {
         let other = || muster_fwup::PrivateKey::generate().unwrap().public();
         let mut keys: Vec<PublicKey> = (0..25).map(|_| other()).collect();
-        assert_eq!(inspected(&keys).unwrap_err().kind(), ErrorKind::BadSignature);
+        assert_eq!(inspected(KIOSK, &keys).unwrap_err().kind(), ErrorKind::BadSignature);
         keys.push(ALPHA.parse().unwrap());
-        let found = inspected(&keys).unwrap();
+        let found = inspected(KIOSK, &keys).unwrap();
         assert_eq!(found.key.to_string(), ALPHA);
         assert_eq!(found.size_bytes, 73060);
-        assert_eq!(inspected(&[]).unwrap_err().kind(), ErrorKind::BadSignature);
+        assert_eq!(inspected(KIOSK, &[]).unwrap_err().kind(), ErrorKind::BadSignature);
+    }
+
+    #[test]
+    fn a_delta_is_no_firmware_to_keep() {
+        let error = inspected(DELTA, &[ALPHA.parse().unwrap()]).unwrap_err();
+        assert!(matches!(error, Error::DeltaUnsupported { .. }), "{error}");
     }
 }

@@ -4,11 +4,13 @@
 //! entries stream through the on-resource functions, and on-finish runs. What decides what is booted stays in the cache
 //! until all the rest is durable.
 
+pub(crate) mod delta;
 pub(crate) mod functions;
 mod host;
 mod progress;
 mod requirements;
 pub(crate) mod resource;
+pub(crate) mod stream;
 mod system;
 mod task;
 #[cfg(test)]
@@ -25,9 +27,13 @@ use crate::{
     target::{BlockTarget, Cache, WriteMode},
     zip::{Entry, ZipReader, resource_name},
 };
+use delta::Patch;
+use functions::{Function, Sink};
 pub use host::{Host, HostSink, Outlet};
 use progress::Progress;
 use requirements::Facts;
+use resource::Resource;
+use stream::{Check, Flow, consume};
 use task::{OnResource, Task};
 use work::Work;
 
@@ -80,12 +86,13 @@ pub struct Applied {
 }
 
 /// Applies a task; returns the name of the one that was chosen.
-pub(crate) fn apply<R: Read>(
+pub(crate) fn apply<R: Read + Send>(
     zip: &mut ZipReader<R>,
     config: &Section,
     target: &mut dyn BlockTarget,
     wanted: &str,
     options: &ApplyOptions<'_>,
+    beside: bool,
     observer: &mut dyn FnMut(Event),
 ) -> Result<String, Error> {
     let mut progress = Progress::start(options, observer);
@@ -93,7 +100,7 @@ pub(crate) fn apply<R: Read>(
         verify: options.verify_writes,
         minimize: options.minimize_writes,
     };
-    let mut work = Work::new(Cache::new(target, mode)?, options);
+    let mut work = Work::new(Cache::new(target, mode)?, options, beside);
     let chosen = Facts::new(config, &mut work.cache, options.host).select(wanted)?;
     let task = task::check(chosen, config)?;
     task.allow(options, work.cache.size_blocks())?;
@@ -117,20 +124,23 @@ pub(crate) fn check_tasks(config: &Section) -> Result<(), Error> {
         .try_for_each(|section| task::check(section, config).map(|_| ()))
 }
 
-fn run_task<R: Read>(
+fn run_task<R: Read + Send>(
     zip: &mut ZipReader<R>,
     config: &Section,
     task: &Task,
     work: &mut Work<'_>,
     progress: &mut Progress<'_>,
 ) -> Result<(), Error> {
-    work.run_all(&task.on_init, progress)?;
+    work.run_all("on-init", &task.on_init, zip.offset(), progress)?;
     let mut missing: Vec<&OnResource> = task.on_resource.iter().collect();
     while let Some(entry) = zip.next_entry()? {
         let name = resource_name(&entry.name);
         if let Some(at) = missing.iter().position(|on| on.resource.name == name) {
             let on = missing.remove(at);
-            run_resource(zip, &entry, on, work, progress)?;
+            for function in &on.functions {
+                run_resource(zip, &entry, on, function, work, progress)
+                    .map_err(|error| error.at(format!("on-resource {name}, {}", function.name), zip.offset()))?;
+            }
         } else {
             zip.pass_over(unused_max(config, &name)?)?;
         }
@@ -143,14 +153,14 @@ fn run_task<R: Read>(
         });
     }
     work.cache.begin_late();
-    work.run_all(&task.on_finish, progress)?;
+    work.run_all("on-finish", &task.on_finish, zip.offset(), progress)?;
     work.finish()
 }
 
 /// Most bytes of an entry that the task does not use: its declared length, or a limit when nothing declares it.
 fn unused_max(config: &Section, name: &str) -> Result<u64, Error> {
     match config.find("file-resource", name.as_bytes()) {
-        Some(section) => Ok(resource::Resource::new(section)?.data_len()),
+        Some(section) => Ok(Resource::new(section)?.data_len()),
         None => Ok(caps::UNDECLARED_MAX),
     }
 }
@@ -158,123 +168,74 @@ fn unused_max(config: &Section, name: &str) -> Result<u64, Error> {
 /// Forgets what was not written and runs on-error. Its own failures change nothing any more.
 fn rescue(task: &Task, work: &mut Work<'_>, progress: &mut Progress<'_>, error: &Error) {
     work.discard();
-    let broken_target = matches!(error, Error::Target { .. } | Error::VerifyWrite { .. });
-    if work.run_all(&task.on_error, progress).is_err() || broken_target {
+    let broken_target = matches!(error.cause(), Error::Target { .. } | Error::VerifyWrite { .. });
+    if work.run_all("on-error", &task.on_error, 0, progress).is_err() || broken_target {
         work.discard();
     }
     // the first error is the one to be told
     let _ = work.finish();
 }
 
-fn run_resource<R: Read>(
+/// Runs a function of on-resource.
+fn run_resource<R: Read + Send>(
     zip: &mut ZipReader<R>,
     entry: &Entry,
     on: &OnResource,
+    function: &Function,
     work: &mut Work<'_>,
     progress: &mut Progress<'_>,
 ) -> Result<(), Error> {
     let resource = &on.resource;
-    for function in &on.functions {
-        if function.takes_data() {
-            refuse_other_size(zip, entry, on)?;
-        }
-        let Some(mut sink) = function.sink(resource.full_len(), work)? else {
-            function.run(work, progress)?;
-            continue;
-        };
-        let mut counted = 0;
-        consume(zip, resource, &mut |start, bytes| {
-            for (offset, part) in resource.place(start, bytes.len()) {
-                let end = offset + part.len() as u64;
-                let units = if function.takes_holes() {
-                    end - counted
-                } else {
-                    part.len() as u64
-                };
-                counted = end;
-                sink.write(work, offset, &bytes[part])?;
-                progress.add(units);
-            }
-            Ok(())
-        })?;
-        sink.finish(work, resource.full_len(), resource.final_hole())?;
-    }
-    Ok(())
-}
-
-/// An entry that says beforehand that it has another length than the resource is a delta or wrong.
-fn refuse_other_size<R: Read>(zip: &mut ZipReader<R>, entry: &Entry, on: &OnResource) -> Result<(), Error> {
-    let expected = on.resource.data_len();
-    let Some(size) = entry.size.filter(|size| *size != expected) else {
-        return Ok(());
+    let patch = delta::patch_len(entry, resource).filter(|_| function.takes_data());
+    let patch = patch.map(|len| Patch::open(resource, len, on.delta.as_ref(), function, work));
+    let patch = patch.transpose()?;
+    let Some(mut sink) = function.sink(resource.full_len(), work)? else {
+        return function.run(work, progress);
     };
-    let resource = on.resource.name.clone();
-    let mut magic = [0; 3];
-    let count = read_full(zip, &mut magic)?;
-    Err(if magic[..count] == [0xd6, 0xc3, 0xc4] {
-        Error::DeltaUnsupported {
-            resource,
-            size,
-            expected,
+    if let Some(patch) = patch {
+        run_patch(zip, patch, resource, &mut *sink, work, progress)?;
+        return sink.finish(work, resource.full_len(), 0);
+    }
+    let has_holes = resource.full_len() > resource.data_len();
+    let flow = Flow {
+        lead: if has_holes { 0 } else { sink.lead() },
+        beside: work.beside,
+    };
+    let mut counted = 0;
+    consume(zip, resource, flow, &mut |start, bytes| {
+        for (offset, part) in resource.place(start, bytes.len()) {
+            let end = offset + part.len() as u64;
+            let units = if function.takes_holes() {
+                end - counted
+            } else {
+                part.len() as u64
+            };
+            counted = end;
+            sink.write(work, offset, &bytes[part])?;
+            progress.add(units);
         }
-    } else {
-        Error::LengthMismatch {
-            resource,
-            expected,
-            found: size,
-        }
-    })
+        Ok(())
+    })?;
+    sink.finish(work, resource.full_len(), resource.final_hole())
 }
 
-/// Takes bytes that belong at an offset of a resource's data.
-pub(crate) type Take<'a> = dyn FnMut(u64, &[u8]) -> Result<(), Error> + 'a;
-
-/// Hands a resource's bytes on, in pieces that begin at multiples of the block size, and checks length and hash.
-pub(crate) fn consume<R: Read>(
+/// Hands on what a patch makes; checked are the length and the hash of that.
+fn run_patch<R: Read>(
     zip: &mut ZipReader<R>,
-    resource: &resource::Resource,
-    take: &mut Take<'_>,
+    mut patch: Patch<'_>,
+    resource: &Resource,
+    sink: &mut dyn Sink,
+    work: &mut Work<'_>,
+    progress: &mut Progress<'_>,
 ) -> Result<(), Error> {
-    let expected = resource.data_len();
-    let mut hash = blake2b_simd::Params::new().hash_length(32).to_state();
-    let (mut buf, mut done) = (vec![0; caps::CHUNK], 0);
-    let wrong_length = |found| Error::LengthMismatch {
-        resource: resource.name.clone(),
-        expected,
-        found,
-    };
+    let (mut check, mut buf) = (Check::new(resource), vec![0; caps::CHUNK]);
     loop {
-        let count = read_full(zip, &mut buf)?;
-        let bytes = &buf[..count];
-        if done + count as u64 > expected {
-            return Err(wrong_length(done + count as u64));
-        }
-        hash.update(bytes);
-        take(done, bytes)?;
-        done += count as u64;
+        let count = patch.read(zip, work, &mut buf)?;
+        let offset = check.update(&buf[..count])?;
+        sink.write(work, offset, &buf[..count])?;
+        progress.add(count as u64);
         if count < buf.len() {
-            break;
+            return check.finish();
         }
     }
-    if done != expected {
-        return Err(wrong_length(done));
-    }
-    if hash.finalize().as_bytes() != resource.hash()? {
-        return Err(Error::HashMismatch {
-            resource: resource.name.clone(),
-        });
-    }
-    Ok(())
-}
-
-/// Fills a buffer; fewer bytes only at the entry's end.
-fn read_full<R: Read>(zip: &mut ZipReader<R>, buf: &mut [u8]) -> Result<usize, Error> {
-    let mut done = 0;
-    while done < buf.len() {
-        match zip.read(&mut buf[done..])? {
-            0 => break,
-            count => done += count,
-        }
-    }
-    Ok(done)
 }

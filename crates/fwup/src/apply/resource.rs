@@ -48,6 +48,11 @@ impl Resource {
         })
     }
 
+    /// Whether it has a map of holes, or none at all: only a single length makes it a plain file.
+    pub(crate) fn is_sparse(&self) -> bool {
+        self.pieces.len() != 1
+    }
+
     /// Bytes in the archive.
     pub(crate) fn data_len(&self) -> u64 {
         self.pieces.iter().step_by(2).sum()

@@ -2,6 +2,7 @@
 
 use super::{
     ApplyOptions,
+    delta::DeltaSource,
     functions::{Function, Place, compile},
     resource::Resource,
 };
@@ -16,6 +17,8 @@ use crate::{
 pub(super) struct OnResource {
     pub(super) resource: Resource,
     pub(super) functions: Vec<Function>,
+    /// What a delta is applied to.
+    pub(super) delta: Option<DeltaSource>,
 }
 
 /// A task whose functions have all been checked.
@@ -121,7 +124,16 @@ pub(super) fn check(section: &Section, config: &Section) -> Result<Task, Error> 
         if takers == 1 {
             resource.hash()?;
         }
-        task.on_resource.push(OnResource { resource, functions });
+        let delta = DeltaSource::new(on).map_err(|(key, reason)| Error::BadFunction {
+            event,
+            function: key.to_owned(),
+            reason,
+        })?;
+        task.on_resource.push(OnResource {
+            resource,
+            functions,
+            delta,
+        });
     }
     Ok(task)
 }

@@ -10,21 +10,33 @@ pub(super) struct Work<'t> {
     /// What `reboot_param` said last.
     pub(super) reboot_param: Option<Bytes>,
     pub(super) options: &'t ApplyOptions<'t>,
+    /// Resources may be inflated in a thread beside this one.
+    pub(super) beside: bool,
 }
 
 impl<'t> Work<'t> {
-    pub(super) fn new(cache: Cache<'t>, options: &'t ApplyOptions<'t>) -> Self {
+    pub(super) fn new(cache: Cache<'t>, options: &'t ApplyOptions<'t>, beside: bool) -> Self {
         Self {
             cache,
             volumes: Volumes::default(),
             reboot_param: None,
             options,
+            beside,
         }
     }
 
-    /// Runs functions that take no data.
-    pub(super) fn run_all(&mut self, functions: &[Function], progress: &mut Progress<'_>) -> Result<(), Error> {
-        functions.iter().try_for_each(|function| function.run(self, progress))
+    /// Runs the functions of an event, which take no data; so much of the archive has been read.
+    pub(super) fn run_all(
+        &mut self,
+        event: &str,
+        functions: &[Function],
+        read: u64,
+        progress: &mut Progress<'_>,
+    ) -> Result<(), Error> {
+        functions.iter().try_for_each(|function| {
+            let done = function.run(self, progress);
+            done.map_err(|error| error.at(format!("{event}, {}", function.name), read))
+        })
     }
 
     /// What may reach outside of the target on behalf of a function.

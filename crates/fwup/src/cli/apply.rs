@@ -1,13 +1,15 @@
 //! `-a`: applying an archive.
 
 use std::{
-    cell::Cell,
     fs,
     io::{self, Read},
     ops::Range,
     os::unix::fs::{FileTypeExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
-    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use muster_fwup::{ApplyOptions, Archive, BlockTarget, Event, FileTarget, Host};
@@ -21,8 +23,8 @@ pub(crate) fn apply(args: &Args, output: &mut Output) -> Result<String, Failure>
         Some(path) => path.clone(),
         None => choose_card(args, output)?,
     };
-    let (read, written) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
-    let reader = CountedSource(input::open(args)?, Rc::clone(&read));
+    let (read, written) = (Count::default(), Count::default());
+    let reader = CountedSource(input::open(args)?, read.clone());
     let archive = Archive::open(reader, &commands::public_keys(args)?, &commands::environment())?;
     let existed = path.exists();
     let target = open_target(&path, args, output)?;
@@ -34,7 +36,7 @@ pub(crate) fn apply(args: &Args, output: &mut Output) -> Result<String, Failure>
         host: args.allow_unsafe.then_some(&Machine as &dyn Host),
         reboot_param: Some(args.reboot_param.clone().unwrap_or_else(default_reboot_param)),
     };
-    let mut target = CountedTarget(target, Rc::clone(&written));
+    let mut target = CountedTarget(target, written.clone());
     let mut observer = |event| match event {
         Event::Progress(percent) => output.progress(percent, read.get(), written.get()),
         Event::Info(text) => output.info(&text),
@@ -106,19 +108,33 @@ fn open_target(path: &Path, args: &Args, output: &mut Output) -> Result<FileTarg
     Ok(target)
 }
 
+/// Bytes that passed by.
+#[derive(Clone, Debug, Default)]
+struct Count(Arc<AtomicU64>);
+
+impl Count {
+    fn add(&self, bytes: usize) {
+        self.0.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 /// Counts what was read of the archive.
-struct CountedSource(Box<dyn Read>, Rc<Cell<u64>>);
+struct CountedSource(Box<dyn Read + Send>, Count);
 
 impl Read for CountedSource {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let count = self.0.read(buf)?;
-        self.1.set(self.1.get() + count as u64);
+        self.1.add(count);
         Ok(count)
     }
 }
 
 /// Counts what was written to the target.
-struct CountedTarget(FileTarget, Rc<Cell<u64>>);
+struct CountedTarget(FileTarget, Count);
 
 impl BlockTarget for CountedTarget {
     fn read_at(&mut self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
@@ -126,7 +142,7 @@ impl BlockTarget for CountedTarget {
     }
 
     fn write_at(&mut self, offset: u64, buf: &[u8]) -> io::Result<()> {
-        self.1.set(self.1.get() + buf.len() as u64);
+        self.1.add(buf.len());
         self.0.write_at(offset, buf)
     }
 

@@ -19,7 +19,7 @@ pub(crate) fn environment() -> Env {
         .collect()
 }
 
-fn open(args: &Args) -> Result<Archive<Box<dyn io::Read>>, Failure> {
+fn open(args: &Args) -> Result<Archive<Box<dyn io::Read + Send>>, Failure> {
     Ok(Archive::open(input::open(args)?, &public_keys(args)?, &environment())?)
 }
 
@@ -75,7 +75,7 @@ pub(crate) fn verify(args: &Args) -> Result<String, Failure> {
     .to_owned())
 }
 
-/// The time that an archive states: `SOURCE_DATE_EPOCH`, else now.
+/// The time that an archive states: `SOURCE_DATE_EPOCH`, else `NOW`, else the clock's (format §2.7).
 #[expect(clippy::disallowed_methods, reason = "a command line tool's clock is the system's")]
 fn creation_time() -> Result<i64, Failure> {
     if let Some(text) = std::env::var_os("SOURCE_DATE_EPOCH") {
@@ -83,6 +83,10 @@ fn creation_time() -> Result<i64, Failure> {
         return text
             .parse()
             .map_err(|_| "SOURCE_DATE_EPOCH must be a number of seconds".into());
+    }
+    if let Some(text) = std::env::var_os("NOW") {
+        let time = muster_fwup::parse_date(&text.to_string_lossy());
+        return time.ok_or_else(|| "NOW must be a date like 2025-06-15T15:06:40Z".into());
     }
     Ok(i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs())?)
 }
@@ -95,12 +99,13 @@ pub(crate) fn create(args: &Args) -> Result<String, Failure> {
         source_date_epoch: Some(creation_time()?),
         signing_key: key.as_ref(),
     };
-    let make = |out: &mut dyn Write| match args.config.as_deref() {
-        Some(path) if path.as_os_str() != "-" => muster_fwup::create(path, &environment(), &options, out),
-        _ => {
-            let text = io::read_to_string(io::stdin()).map_err(Error::Output)?;
-            muster_fwup::create_from_str(&text, Path::new(""), &environment(), &options, out)
+    let config = args.config.as_deref().unwrap_or(Path::new("fwup.conf"));
+    let make = |out: &mut dyn Write| {
+        if config.as_os_str() != "-" {
+            return muster_fwup::create(config, &environment(), &options, out);
         }
+        let text = io::read_to_string(io::stdin()).map_err(Error::Output)?;
+        muster_fwup::create_from_str(&text, Path::new(""), &environment(), &options, out)
     };
     into_file(args.output.as_deref(), |out| make(out).map(|_| ()))?;
     Ok(String::new())

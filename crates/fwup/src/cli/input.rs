@@ -8,7 +8,7 @@ use std::{
 use super::{Failure, options::Args};
 
 /// Opens the archive.
-pub(crate) fn open(args: &Args) -> Result<Box<dyn Read>, Failure> {
+pub(crate) fn open(args: &Args) -> Result<Box<dyn Read + Send>, Failure> {
     match &args.input {
         Some(path) if path.as_os_str() != "-" => Ok(Box::new(
             File::open(path).map_err(|error| format!("{}: {error}", path.display()))?,
@@ -45,6 +45,10 @@ impl<R: Read> Read for Framed<R> {
             }
             self.left = u32::from_be_bytes(length);
             self.ended = self.left == 0;
+        }
+        if self.ended {
+            // reading nothing from a pipe would wait for something
+            return Ok(0);
         }
         let most = buf.len().min(self.left as usize);
         let count = self.inner.read(&mut buf[..most])?;

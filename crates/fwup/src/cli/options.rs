@@ -199,7 +199,7 @@ pub(crate) const GROUPS: &[Group] = &[
                 "",
                 Set::Path(|args| &mut args.config),
                 "FILE",
-                "the config of -c; - or nothing for standard input",
+                "the config of -c (fwup.conf); - for standard input",
             ),
             value(
                 "d",

@@ -140,7 +140,7 @@ impl Host for Config {
                 let input = Input::new(section, self.folder())?;
                 if input.is_file() {
                     let name = input.resource.replace(['-', '/', '.'], "_");
-                    self.env.set(format!("FWUP_SIZE_{name}"), input.len.to_string());
+                    self.env.set(format!("FWUP_SIZE_{name}"), input.full_len.to_string());
                 }
                 self.inputs.push(input);
             }

@@ -3,6 +3,7 @@
 mod config;
 mod eval;
 mod input;
+mod sparse;
 #[cfg(test)]
 mod tests;
 

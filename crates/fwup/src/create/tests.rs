@@ -152,3 +152,142 @@ fn mistakes_in_a_config_are_told_with_their_place() {
         Error::MissingResource { .. }
     ));
 }
+
+/// An archive of a config whose files are in a folder, and its `meta.conf`.
+fn made_in(folder: &Path, config: &str, env: &Env) -> (Vec<u8>, String) {
+    let mut made = Vec::new();
+    create_from_str(config, folder, env, &CreateOptions::default(), &mut made).unwrap();
+    let head = read_head(&mut ZipReader::new(&made[..])).unwrap();
+    (made, String::from_utf8(head.meta_conf).unwrap())
+}
+
+/// A file of `len` bytes that has data only at these offsets.
+fn sparse_file(path: &Path, len: u64, data: &[(u64, &[u8])]) {
+    let file = std::fs::File::create(path).unwrap();
+    file.set_len(len).unwrap();
+    for (offset, bytes) in data {
+        std::os::unix::fs::FileExt::write_all_at(&file, bytes, *offset).unwrap();
+    }
+    file.sync_all().unwrap();
+}
+
+/// Whether the file system of a folder tells holes: a file's reserved bytes are then fewer than its length.
+pub(super) fn has_holes(folder: &Path) -> bool {
+    let path = folder.join("hole");
+    sparse_file(&path, 1 << 20, &[(1 << 19, &[1])]);
+    let blocks = std::os::unix::fs::MetadataExt::blocks(&std::fs::metadata(&path).unwrap());
+    std::fs::remove_file(&path).unwrap();
+    blocks * 512 < 1 << 19
+}
+
+#[test]
+fn holes_are_left_out_and_left_alone() {
+    const MIB: u64 = 1 << 20;
+    let dir = tempfile::tempdir().unwrap();
+    let (one, two) = (vec![1; 65_536], vec![2; 65_536]);
+    sparse_file(&dir.path().join("a"), 3 * MIB, &[(0, &one), (MIB, &two)]);
+    sparse_file(&dir.path().join("b"), 2 * MIB, &[(MIB, &one)]);
+    let config = r#"
+        file-resource r { host-path = "a;b" skip-holes = true assert-size-lte = 10240 assert-size-gte = 10240 }
+        meta-misc = "${FWUP_SIZE_r}"
+        task t { on-resource r { raw_write(0) } }
+    "#;
+    let (archive, meta_conf) = made_in(dir.path(), config, &Env::new());
+    assert!(meta_conf.contains("meta-misc=5242880\n"), "{meta_conf}");
+    if has_holes(dir.path()) {
+        let hole = MIB - 65_536;
+        // the hole at the end of the first file and that at the beginning of the second are one
+        let map = format!(
+            "length={{65536,{hole},65536,{},65536,{hole}}}",
+            3 * MIB - MIB - 65_536 + MIB
+        );
+        assert!(meta_conf.contains(&map), "{meta_conf}");
+    }
+    let mut disk = MemoryTarget {
+        bytes: vec![9; 5 * MIB as usize],
+    };
+    let apply = |archive: &[u8], disk: &mut MemoryTarget| {
+        let archive = Archive::open(archive, &[], &Env::new()).unwrap();
+        archive.apply(disk, "t", &ApplyOptions::default(), &mut |_| ()).unwrap();
+    };
+    apply(&archive, &mut disk);
+    let files = ["a", "b"]
+        .map(|name| std::fs::read(dir.path().join(name)).unwrap())
+        .concat();
+    let mut blank = MemoryTarget::new(5 * MIB as usize);
+    apply(&archive, &mut blank);
+    assert!(blank.bytes == files);
+    let changed = |(new, old): (&u8, &u8)| *new != 9 && new != old;
+    assert!(!disk.bytes.iter().zip(&files).any(changed));
+
+    let whole = config.replace("skip-holes = true", "");
+    let (archive, meta_conf) = made_in(dir.path(), &whole, &Env::new());
+    assert!(meta_conf.contains("length=5242880\n"), "{meta_conf}");
+    apply(&archive, &mut disk);
+    assert!(disk.bytes == files);
+}
+
+#[test]
+fn a_file_that_is_one_hole_has_no_data() {
+    let dir = tempfile::tempdir().unwrap();
+    sparse_file(&dir.path().join("a"), 1 << 20, &[]);
+    let config = "file-resource r { host-path = a skip-holes = true } task t { on-resource r { raw_write(0) } }";
+    let (archive, meta_conf) = made_in(dir.path(), config, &Env::new());
+    if has_holes(dir.path()) {
+        assert!(meta_conf.contains("length={0,1048576}\n"), "{meta_conf}");
+        assert!(archive.len() < 2000);
+    }
+    Archive::open(&archive[..], &[], &Env::new()).unwrap().verify().unwrap();
+}
+
+#[test]
+fn sizes_are_asserted_in_blocks() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("a"), [1; 1024]).unwrap();
+    for (assertion, good) in [
+        ("assert-size-lte = 2", true),
+        ("assert-size-lte = 1", false),
+        ("assert-size-gte = 2", true),
+        ("assert-size-gte = 3", false),
+    ] {
+        let config = format!("file-resource r {{ host-path = a {assertion} }}");
+        let options = CreateOptions::default();
+        let made = create_from_str(&config, dir.path(), &Env::new(), &options, std::io::sink());
+        assert_eq!(made.is_ok(), good, "{assertion}");
+    }
+}
+
+#[test]
+fn variables_are_defined_once_unless_they_must_be() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("inner")).unwrap();
+    std::fs::write(
+        dir.path().join("inner/more.conf"),
+        "define(C, \"from-${A}\")\nfile-resource x.y-z { host-path = data }",
+    )
+    .unwrap();
+    std::fs::write(dir.path().join("inner/data"), [1; 700]).unwrap();
+    let mut env = Env::new();
+    env.set("A", "outside").set("B", "outside");
+    let config = r#"
+        define(A, "inside") define!(B, "inside") define-eval(D, "1K + 1") define-eval!(D, "${D} * 2")
+        include("inner/more.conf")
+        meta-product = "${A} ${B} ${C} ${D} ${E:-none} ${FWUP_SIZE_x_y_z}"
+    "#;
+    let (_, meta_conf) = made_in(dir.path(), config, &env);
+    assert!(
+        meta_conf.starts_with("meta-product=\"outside inside from-outside 2050 none 700\"\n"),
+        "{meta_conf}"
+    );
+}
+
+#[test]
+fn an_archive_does_not_depend_on_when_or_where_it_is_made() {
+    let dir = tempfile::tempdir().unwrap();
+    let noise: Vec<u8> = (0..2_000_000_u64).map(|n| (n * n / 128) as u8).collect();
+    std::fs::write(dir.path().join("a"), noise).unwrap();
+    let config = "file-resource r { host-path = a }";
+    let (one, _) = made_in(dir.path(), config, &Env::new());
+    let (two, _) = made_in(dir.path(), config, &Env::new());
+    assert!(one == two);
+}

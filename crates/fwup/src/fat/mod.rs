@@ -11,12 +11,14 @@ mod format;
 mod layout;
 mod name;
 mod ops;
+mod seek;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use file::OpenFile;
 pub(crate) use format::format;
 pub(crate) use ops::{attribute_bits, copy_across};
+pub(crate) use seek::FileMap;
 
 use crate::{caps, error::Error, target::Cache};
 use layout::Layout;

@@ -182,13 +182,16 @@ pub(crate) fn attribute_bits(letters: &[u8]) -> Option<u8> {
         })
 }
 
-/// Copies a file to another volume.
+/// Copies a file within a volume or to another one, each given by its block.
 pub(crate) fn copy_across(
     cache: &mut Cache<'_>,
     volumes: &mut super::Volumes,
     from: (u64, &[u8]),
     to: (u64, &[u8]),
 ) -> Result<(), FatError> {
+    if from.0 == to.0 {
+        return volumes.at(cache, from.0)?.copy(cache, from.1, to.1);
+    }
     let mut reader = volumes.at(cache, from.0)?.lookup(cache, from.1)?;
     let mut file = volumes.at(cache, to.0)?.create(cache, to.1)?;
     let mut buf = [0; COPY_CHUNK];

@@ -49,7 +49,7 @@ fn read(data: &[u8]) {
     let _ = entries(data);
 }
 
-fn verified(reader: impl Read) -> Result<Verified, ErrorKind> {
+fn verified(reader: impl Read + Send) -> Result<Verified, ErrorKind> {
     let archive = Archive::open(reader, &[], &Env::new()).map_err(told)?;
     let _ = (archive.tasks(), archive.metadata().listing(), archive.signature());
     archive.verify().map_err(told)

@@ -9,6 +9,7 @@ use std::{collections::BTreeMap, ops::Range};
 use super::{
     BlockTarget,
     bits::{BLOCK, BLOCKS, Bits},
+    device::{Device, WriteMode},
     trimmed::Trimmed,
 };
 use crate::{
@@ -17,15 +18,6 @@ use crate::{
 };
 
 const SEGMENT64: u64 = SEGMENT as u64;
-
-/// How segments are written.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct WriteMode {
-    /// Read back and compare.
-    pub(crate) verify: bool,
-    /// Read first and skip what is the same.
-    pub(crate) minimize: bool,
-}
 
 #[derive(Debug)]
 struct Segment {
@@ -50,8 +42,7 @@ struct Critical {
 
 /// The cache over a target.
 pub(crate) struct Cache<'t> {
-    target: &'t mut dyn BlockTarget,
-    mode: WriteMode,
+    device: Device<'t>,
     segments: BTreeMap<u64, Segment>,
     spare: Vec<Box<[u8]>>,
     trimmed: Trimmed,
@@ -59,38 +50,29 @@ pub(crate) struct Cache<'t> {
     critical: Vec<Critical>,
     clock: u64,
     late: bool,
-    size: Option<u64>,
-    hard_end: Option<u64>,
-    written: bool,
 }
 
 impl<'t> Cache<'t> {
     pub(crate) fn new(target: &'t mut dyn BlockTarget, mode: WriteMode) -> Result<Self, Error> {
-        let size = target.size().map_err(|source| Error::Target { offset: 0, source })?;
-        let hard_end = target.hard_end();
         Ok(Self {
-            target,
-            mode,
+            device: Device::new(target, mode)?,
             segments: BTreeMap::new(),
             spare: Vec::new(),
             trimmed: Trimmed::default(),
             critical: Vec::new(),
             clock: 0,
             late: false,
-            size,
-            hard_end,
-            written: false,
         })
     }
 
     /// The target's size in blocks as it was before anything was written.
     pub(crate) fn size_blocks(&self) -> Option<u64> {
-        self.size.map(|size| size / BLOCK as u64)
+        self.device.size.map(|size| size / BLOCK as u64)
     }
 
     /// Whether anything reached the target.
     pub(crate) fn written(&self) -> bool {
-        self.written
+        self.device.written
     }
 
     /// From now on everything touched is written after what was touched before.
@@ -135,6 +117,10 @@ impl<'t> Cache<'t> {
     pub(crate) fn write(&mut self, offset: u64, buf: &[u8], streamed: bool) -> Result<(), Error> {
         self.check_end(offset, buf.len() as u64)?;
         for (segment, inside, part) in pieces(offset, buf.len()) {
+            if streamed && inside.len() == SEGMENT && !self.is_critical(segment) {
+                self.pass_through(segment, &buf[part])?;
+                continue;
+            }
             if inside.start % BLOCK == 0 && inside.end % BLOCK == 0 {
                 self.hold(segment)?;
             } else {
@@ -158,8 +144,16 @@ impl<'t> Cache<'t> {
         Ok(())
     }
 
+    /// Writes a whole segment without keeping it.
+    fn pass_through(&mut self, segment: u64, data: &[u8]) -> Result<(), Error> {
+        self.device.write(segment * SEGMENT64, data)?;
+        self.drop_segment(segment);
+        self.trimmed.remove(segment);
+        Ok(())
+    }
+
     fn check_end(&self, offset: u64, len: u64) -> Result<(), Error> {
-        let size = self.hard_end.unwrap_or(i64::MAX as u64);
+        let size = self.device.hard_end.unwrap_or(i64::MAX as u64);
         match offset.checked_add(len) {
             Some(end) if end <= size => Ok(()),
             _ => Err(Error::TargetTooSmall { offset, size }),
@@ -180,7 +174,7 @@ impl<'t> Cache<'t> {
             self.drop_segment(number);
         }
         self.trimmed.insert(whole.clone());
-        self.written |= self.target.trim(whole.start * SEGMENT64..whole.end * SEGMENT64)?;
+        self.device.trim(whole.start * SEGMENT64..whole.end * SEGMENT64)?;
         Ok(())
     }
 
@@ -205,11 +199,11 @@ impl<'t> Cache<'t> {
         let mut pending = None;
         for (critical, late, _, number) in order {
             if pending.is_some_and(|last| last != (critical, late)) {
-                self.barrier()?;
+                self.device.flush()?;
             }
             pending = self.write_out(number)?.then_some((critical, late)).or(pending);
         }
-        self.barrier()?;
+        self.device.flush()?;
         let mut held_back = Vec::new();
         for Critical { range, stand_in } in std::mem::take(&mut self.critical) {
             if let Some(stand_in) = stand_in {
@@ -230,19 +224,10 @@ impl<'t> Cache<'t> {
     /// Writes what is still to be written of a critical range, between barriers.
     fn make_durable(&mut self, range: &Range<u64>) -> Result<(), Error> {
         if self.write_critical(range)? {
-            self.barrier()
+            self.device.flush()
         } else {
             Ok(())
         }
-    }
-
-    fn barrier(&mut self) -> Result<(), Error> {
-        if !self.written {
-            return Ok(());
-        }
-        self.target
-            .flush()
-            .map_err(|source| Error::Target { offset: 0, source })
     }
 
     /// The blocks of a segment that lie in critical ranges.
@@ -304,30 +289,13 @@ impl<'t> Cache<'t> {
         Ok(any)
     }
 
-    /// Writes a part of a held segment, cut off at the target's hard end.
+    /// Writes a part of a held segment.
     fn write_run(&mut self, number: u64, inside: Range<usize>) -> Result<(), Error> {
-        let offset = number * SEGMENT64 + inside.start as u64;
-        let room = self.hard_end.map_or(u64::MAX, |end| end.saturating_sub(offset));
-        let len = usize::try_from(room).unwrap_or(usize::MAX).min(inside.len());
-        let Some(held) = self.segments.get(&number).filter(|_| len > 0) else {
+        let Some(held) = self.segments.get(&number) else {
             return Ok(());
         };
-        let data = &held.data[inside.start..inside.start + len];
-        let failed = |source| Error::Target { offset, source };
-        let mut back = if self.mode.verify || self.mode.minimize {
-            vec![0; len]
-        } else {
-            Vec::new()
-        };
-        if self.mode.minimize && self.target.read_at(offset, &mut back).map_err(failed)? == len && back == data {
-            return Ok(());
-        }
-        self.written = true;
-        self.target.write_at(offset, data).map_err(failed)?;
-        if self.mode.verify && (self.target.read_at(offset, &mut back).map_err(failed)? != len || back != data) {
-            return Err(Error::VerifyWrite { offset });
-        }
-        Ok(())
+        self.device
+            .write(number * SEGMENT64 + inside.start as u64, &held.data[inside])
     }
 
     /// Holds a segment, with whatever blocks of it are known.
@@ -367,13 +335,9 @@ impl<'t> Cache<'t> {
         };
         let mut from_target = self.spare.pop().unwrap_or_else(|| vec![0; SEGMENT].into_boxed_slice());
         let offset = number * SEGMENT64;
-        let count = self
-            .target
-            .read_at(offset, &mut from_target)
-            .map_err(|source| Error::Target { offset, source })?;
+        let count = self.device.read(offset, &mut from_target)?;
         from_target[count..].fill(0);
-        let room = self.hard_end.map_or(u64::MAX, |end| end.saturating_sub(offset));
-        held.short = (count as u64) < SEGMENT64.min(room);
+        held.short = (count as u64) < SEGMENT64.min(self.device.room(offset));
         for run in Bits::ALL.without(held.valid).runs() {
             let bytes = run.start * BLOCK..run.end * BLOCK;
             held.data[bytes.clone()].copy_from_slice(&from_target[bytes]);
@@ -393,7 +357,7 @@ impl<'t> Cache<'t> {
         let Some(number) = oldest else { return Ok(()) };
         self.write_out(number)?;
         if self.segments.get(&number).is_some_and(|held| held.dirty.any()) {
-            self.barrier()?;
+            self.device.flush()?;
             for at in 0..self.critical.len() {
                 let Some(Critical { range, .. }) = self.critical.get(at) else {
                     continue;

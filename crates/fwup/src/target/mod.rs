@@ -2,6 +2,7 @@
 
 mod bits;
 mod cache;
+mod device;
 mod file;
 mod memory;
 mod trimmed;
@@ -9,7 +10,8 @@ mod trimmed;
 use std::{io, ops::Range};
 
 pub(crate) use bits::BLOCK;
-pub(crate) use cache::{Cache, WriteMode};
+pub(crate) use cache::Cache;
+pub(crate) use device::WriteMode;
 pub use file::FileTarget;
 pub use memory::MemoryTarget;
 

@@ -1,15 +1,18 @@
 //! The container: ZIP, read as a stream and written as fwup writes it (format §1).
 
+mod deflate;
 mod descriptor;
 mod header;
 mod name;
 mod reader;
+mod record;
 mod source;
 mod writer;
 
 pub(crate) use name::{entry_name, resource_name};
 pub(crate) use reader::{Entry, ZipReader};
-pub(crate) use writer::{NewEntry, ZipWriter};
+pub(crate) use record::NewEntry;
+pub(crate) use writer::ZipWriter;
 
 use crate::metadata::{civil_from_days, days_from_civil};
 

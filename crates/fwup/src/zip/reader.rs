@@ -71,12 +71,12 @@ impl<R: Read> ZipReader<R> {
             self.ended = true;
             return Ok(None);
         }
-        let header = header::read(&mut self.source)?;
+        let header = header::read(&mut self.source).map_err(|error| error.at("", self.source.offset()))?;
         if self.names.len() >= caps::ENTRIES_MAX {
             return Err(self.source.corrupt(&header.name, "there are too many entries"));
         }
         if !self.names.insert(header.name.clone()) {
-            return Err(Error::DuplicateEntry { name: header.name });
+            return Err(Error::DuplicateEntry { name: header.name }.at("", self.source.offset()));
         }
         let entry = Entry {
             name: header.name.clone(),
@@ -332,6 +332,22 @@ mod tests {
                 .collect();
             assert_eq!(mtimes, [1_750_000_000; 3]);
         }
+    }
+
+    #[test]
+    fn an_entry_whose_size_comes_at_its_end_is_read() {
+        let mut bytes = Vec::new();
+        let mut writer = ZipWriter::new(&mut bytes, 6);
+        let entry = NewEntry {
+            name: "data/a",
+            size: None,
+            mtime: None,
+            stored: false,
+        };
+        let mut rest = &vec![5; 70_000][..];
+        writer.add(&entry, &mut |buf| Ok(rest.read(buf).unwrap())).unwrap();
+        writer.finish().unwrap();
+        assert_eq!(read_all(&bytes).unwrap(), [("data/a".into(), 70_000)]);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Functions on files in FAT volumes (format §8).
 
-use super::{Arguments, Kind, Sink, failed};
+use super::{Arguments, Destination, Kind, Sink, failed};
 use crate::{
     apply::work::Work,
     error::Error,
@@ -108,6 +108,13 @@ impl Fat {
         }
     }
 
+    pub(super) fn destination(&self) -> Destination<'_> {
+        match self {
+            Self::Write((block, path)) => Destination::File(*block, path),
+            _ => Destination::Elsewhere,
+        }
+    }
+
     pub(super) fn run(&self, name: &str, work: &mut Work<'_>) -> Result<(), Error> {
         let (cache, volumes) = (&mut work.cache, &mut work.volumes);
         self.perform(cache, volumes).map_err(|error| self.error(name, error))
@@ -144,7 +151,6 @@ impl Fat {
                 to,
                 replace,
             } => volumes.at(cache, *block)?.rename(cache, from, to, *replace),
-            Self::Copy { from, to } if from.0 == to.0 => volumes.at(cache, from.0)?.copy(cache, &from.1, &to.1),
             Self::Copy { from, to } => copy_across(cache, volumes, (from.0, &from.1), (to.0, &to.1)),
         }
     }

@@ -24,11 +24,27 @@ pub(crate) use env::{env_place, read_env};
 
 /// Takes a resource's bytes in order.
 pub(super) trait Sink {
+    /// How many bytes it takes until a segment of the target begins; 0 when it does not matter.
+    fn lead(&self) -> usize {
+        0
+    }
+
     /// Takes bytes that belong at an offset of the resource, behind those taken before.
     fn write(&mut self, work: &mut Work<'_>, offset: u64, bytes: &[u8]) -> Result<(), Error>;
 
     /// Ends the data; `len` is the resource's length with the `hole` at its end.
     fn finish(self: Box<Self>, work: &mut Work<'_>, len: u64, hole: u64) -> Result<(), Error>;
+}
+
+/// Where a function puts a resource's data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Destination<'f> {
+    /// Blocks of the target from this byte on.
+    Blocks(u64),
+    /// A file: the volume's first block, and the path.
+    File(u64, &'f [u8]),
+    /// Nowhere, or outside of the target.
+    Elsewhere,
 }
 
 /// Where a function stands.
@@ -149,7 +165,17 @@ impl Function {
         match &self.kind {
             Kind::Host(host) => host.refused(options),
             Kind::Table(table) => table.refused(disk),
+            Kind::Raw(raw) => raw.refused(),
             _ => None,
+        }
+    }
+
+    /// Where the function puts the resource's data.
+    pub(crate) fn destination(&self) -> Destination<'_> {
+        match &self.kind {
+            Kind::Raw(raw) => raw.destination(),
+            Kind::Fat(fat) => fat.destination(),
+            _ => Destination::Elsewhere,
         }
     }
 

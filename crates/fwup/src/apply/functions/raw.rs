@@ -1,6 +1,6 @@
 //! Functions on plain blocks: `raw_write`, `raw_memset`, `trim`.
 
-use super::{Arguments, Function, Kind, Sink};
+use super::{Arguments, Destination, Function, Kind, Sink};
 use crate::{
     apply::{progress::Progress, work::Work},
     caps,
@@ -13,13 +13,28 @@ const BLOCK64: u64 = BLOCK as u64;
 
 #[derive(Clone, Debug)]
 pub(super) enum Raw {
-    Write { block: u64, cipher: Option<Cipher> },
-    Memset { block: u64, count: u64, value: u8 },
-    Trim { block: u64, count: u64 },
+    Write {
+        block: u64,
+        cipher: Option<Cipher>,
+    },
+    /// A write whose secret is still a variable: good in a config, from which an archive is made, but nowhere else.
+    WriteLater,
+    Memset {
+        block: u64,
+        count: u64,
+        value: u8,
+    },
+    Trim {
+        block: u64,
+        count: u64,
+    },
 }
 
 pub(super) fn write(args: &Arguments<'_>) -> Result<Kind, String> {
     let (block, options) = (args.block(0)?, args.words.get(1..).unwrap_or_default());
+    if options.iter().any(|option| option.windows(2).any(|pair| pair == b"${")) {
+        return Ok(Kind::Raw(Raw::WriteLater));
+    }
     let cipher = Cipher::parse(options)?;
     Ok(Kind::Raw(Raw::Write { block, cipher }))
 }
@@ -38,10 +53,21 @@ pub(super) fn trim(args: &Arguments<'_>) -> Result<Kind, String> {
 impl Raw {
     pub(super) fn units(&self, data: u64) -> u64 {
         match self {
-            Self::Write { .. } => data,
+            Self::Write { .. } | Self::WriteLater => data,
             Self::Memset { count, .. } => count * BLOCK64,
             Self::Trim { count, .. } => count / 256,
         }
+    }
+
+    pub(super) fn destination(&self) -> Destination<'_> {
+        match self {
+            Self::Write { block, .. } => Destination::Blocks(block * BLOCK64),
+            _ => Destination::Elsewhere,
+        }
+    }
+
+    pub(super) fn refused(&self) -> Option<String> {
+        matches!(self, Self::WriteLater).then(|| "a variable in its options has no value".to_owned())
     }
 
     pub(super) fn run(
@@ -52,7 +78,7 @@ impl Raw {
     ) -> Result<(), Error> {
         match self {
             // its data comes through a sink
-            Self::Write { .. } => {}
+            Self::Write { .. } | Self::WriteLater => {}
             Self::Memset { block, count, value } => {
                 let chunk = vec![*value; caps::CHUNK];
                 let (mut offset, end) = (block * BLOCK64, (block + count) * BLOCK64);
@@ -98,6 +124,11 @@ struct RawSink<'f> {
 }
 
 impl Sink for RawSink<'_> {
+    fn lead(&self) -> usize {
+        let segment = caps::SEGMENT as u64;
+        ((segment - self.begin % segment) % segment) as usize
+    }
+
     fn write(&mut self, work: &mut Work<'_>, offset: u64, bytes: &[u8]) -> Result<(), Error> {
         self.take(&mut work.cache, offset, bytes)
     }

@@ -170,6 +170,8 @@ fn what_reaches_outside_is_refused_unless_allowed() {
             .refused(&options, None)
             .is_some()
     );
+    let later = compiled(&["raw_write", "8", "cipher=x,secret=${KEY}"], Place::Resource).unwrap();
+    assert!(later.refused(&options, None).is_some());
     let gpt = compiled(&["gpt_write", "g"], Place::Init).unwrap();
     assert!(gpt.refused(&options, Some(100)).is_some());
     assert!(gpt.refused(&options, Some(200)).is_none());
