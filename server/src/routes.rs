@@ -12,6 +12,8 @@ pub fn web(routes: &mut ServiceConfig) {
     routes
         .configure(status::routes)
         .configure(firmware_files)
+        // Devices whose TLS ends at a proxy come here, by a shared secret.
+        .route("/device-socket/websocket", web::to(listener::connect))
         .service(web::scope("/api").configure(api).default_service(web::to(nothing)))
         .service(
             web::scope("/static")
@@ -33,8 +35,8 @@ pub fn web(routes: &mut ServiceConfig) {
 /// What the device listener answers: links, firmware, status.
 pub fn devices(routes: &mut ServiceConfig) {
     routes
-        .route("/socket/websocket", get().to(listener::connect))
-        .route("/device-socket/websocket", get().to(listener::connect))
+        .route("/socket/websocket", web::to(listener::connect))
+        .route("/device-socket/websocket", web::to(listener::connect))
         .configure(firmware_files)
         .configure(status::alive_routes);
 }
@@ -84,6 +86,8 @@ fn api_of_fleet(routes: &mut ServiceConfig) {
         .route("/orgs/{org}/ca_certificates", post().to(ca::api::create))
         .route("/orgs/{org}/ca_certificates/verification_token", get().to(ca::api::verification_token))
         .route("/orgs/{org}/ca_certificates/{serial}", get().to(ca::api::show))
+        .route("/orgs/{org}/ca_certificates/{serial}", put().to(ca::api::update))
+        .route("/orgs/{org}/ca_certificates/{serial}", patch().to(ca::api::update))
         .route("/orgs/{org}/ca_certificates/{serial}", delete().to(ca::api::delete))
         // devices
         .route("/orgs/{org}/products/{product}/devices", get().to(devices::api::index))
@@ -135,6 +139,7 @@ fn pages(routes: &mut ServiceConfig) {
         .route("/org/{org}/settings/keys/{key}/delete", post().to(keys::pages::delete))
         .route("/org/{org}/settings/authorities", get().to(ca::pages::index))
         .route("/org/{org}/settings/authorities", post().to(ca::pages::create))
+        .route("/org/{org}/settings/authorities/{serial}/renewal", post().to(ca::pages::renewal))
         .route("/org/{org}/settings/authorities/{serial}/delete", get().to(ca::pages::confirm))
         .route("/org/{org}/settings/authorities/{serial}/delete", post().to(ca::pages::delete))
         // products

@@ -9,6 +9,7 @@ use super::offline::Offline;
 use super::output;
 use crate::ca;
 use crate::config::{Inputs, read_master_key};
+use crate::devices;
 use crate::platform::Platform;
 use crate::platform::sweep::Sweep;
 
@@ -65,13 +66,16 @@ impl Rotate {
         let keys = ca::service::reseal(&mut tx, platform, proof)
             .await
             .context("the keys of CAs")?;
+        let shared = devices::service::secrets::reseal(&mut tx, platform, proof)
+            .await
+            .context("shared secrets")?;
         vault.retire(&mut tx, kept).await?;
         if let Some(master) = &new_master {
             vault.rewrap(&mut tx, master).await?;
         }
         tx.commit().await?;
         output::line(format_args!(
-            "Sealed anew: {secrets} secrets of the server, {keys} keys of CAs."
+            "Sealed anew: {secrets} secrets of the server, {keys} keys of CAs, {shared} secrets of products and devices."
         ));
         if let Some(path) = &self.new_master_key {
             output::line(format_args!(

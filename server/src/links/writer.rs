@@ -300,7 +300,7 @@ impl Desk {
         }
         let written = async {
             let mut conn = self.platform.db.acquire().await?;
-            devices::heard(&mut conn, &self.platform, self.proof, &seen, &[]).await?;
+            devices::heard(&mut conn, self.proof, &seen).await?;
             devices::set_interfaces(&mut conn, self.proof, &interfaces).await
         };
         if let Err(error) = written.await {

@@ -150,22 +150,17 @@ pub async fn set_interfaces(
     sweep::update_interfaces(conn, proof, interfaces).await
 }
 
-/// Writes when devices were last heard, and which certificates were used.
+/// Writes when devices were last heard.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn heard(
     conn: &mut PgConnection,
-    platform: &Platform,
     proof: Sweep,
     seen: &[(DeviceId, time::OffsetDateTime)],
-    certificates: &[Vec<u8>],
 ) -> sqlx::Result<()> {
-    if !seen.is_empty() {
-        sweep::update_last_seen(conn, proof, seen).await?;
+    if seen.is_empty() {
+        return Ok(());
     }
-    if !certificates.is_empty() {
-        sweep::update_certificates_used(conn, proof, certificates, platform.clock.now()).await?;
-    }
-    Ok(())
+    sweep::update_last_seen(conn, proof, seen).await
 }

@@ -1,11 +1,14 @@
 //! SQL of devices, by proof: what an operator may see here, what jobs and links write in [`sweep`].
 
-mod certificates;
+pub(super) mod credentials;
 mod list;
 mod page;
 pub(super) mod sweep;
 
-pub(super) use certificates::{NewCertificate, certificates, delete_certificate, insert_certificate};
+pub(super) use credentials::certificates::{
+    NewCertificate, certificates, insert_certificate, restore_certificate, revoke_certificate,
+};
+pub(super) use credentials::secrets;
 pub(super) use list::{count, find, find_in_orgs, list};
 pub(super) use page::{by_ids, key, page};
 
