@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 use crate::app::{App, Work};
 use crate::deployments;
 use crate::deployments::scheduler;
+use crate::devices;
 use crate::firmware;
 use crate::platform::sweep::Sweep;
 use crate::platform::{events, nodes};
@@ -97,8 +98,9 @@ pub fn start(app: &App, work: Work) -> Lifecycle {
     lifecycle.every("prune", PRUNE, move || {
         let platform = platform.clone();
         async move {
-            events::prune(&mut *platform.db.acquire().await?, platform.clock.now()).await?;
-            Ok(())
+            let mut conn = platform.db.acquire().await?;
+            events::prune(&mut conn, platform.clock.now()).await?;
+            devices::service::credentials::prune(&mut conn, &platform, proof).await
         }
     });
     lifecycle

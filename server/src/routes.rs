@@ -92,6 +92,12 @@ fn api_of_fleet(routes: &mut ServiceConfig) {
         // devices
         .route("/orgs/{org}/products/{product}/devices", get().to(devices::api::index))
         .route("/orgs/{org}/products/{product}/devices", post().to(devices::api::create))
+        .route("/orgs/{org}/products/{product}/shared_secrets", get().to(devices::api::secrets::of_product))
+        .route("/orgs/{org}/products/{product}/shared_secrets", post().to(devices::api::secrets::create_of_product))
+        .route(
+            "/orgs/{org}/products/{product}/shared_secrets/{secret}",
+            delete().to(devices::api::secrets::delete_of_product),
+        )
         .service(web::scope("/orgs/{org}/products/{product}/devices/{device}").configure(api_of_device))
         .service(web::scope("/devices/{device}").configure(api_of_device))
         // deployments
@@ -114,6 +120,12 @@ fn api_of_device(routes: &mut ServiceConfig) {
         .route("/destroy", post().to(devices::api::destroy))
         .route("/penalty", delete().to(devices::api::lift_penalty))
         .route("/updates", get().to(deployments::api::updates))
+        .route("/shared_secrets", get().to(devices::api::secrets::of_device))
+        .route("/shared_secrets", post().to(devices::api::secrets::create_of_device))
+        .route(
+            "/shared_secrets/{secret}",
+            delete().to(devices::api::secrets::delete_of_device),
+        )
         .route("/certificates", get().to(devices::api::certificates::index))
         .route("/certificates", post().to(devices::api::certificates::create))
         .route("/certificates/{serial}", get().to(devices::api::certificates::show))

@@ -366,16 +366,18 @@ impl IndexPage<'_> {
 /// What a refusal means for an operator.
 fn reason(word: &str) -> &'static str {
     match word {
-        "no_certificate" => "It showed no certificate.",
         "malformed_certificate" => "Its certificate cannot be read.",
         "unknown_ca" => "No registered CA issued its certificate.",
         "bad_signature" => "The CA that its certificate names did not sign it.",
         "not_in_date" => "Its certificate, or its CA, is expired or not valid yet. Look at its clock.",
-        "no_identifier" => "Its certificate has no usable common name.",
+        "no_identifier" => "It names itself by nothing that can be an identifier.",
         "not_registered" => "It is not registered. Register it, then it is let in.",
         "deleted" => "It was deleted. Restore it, or destroy it to use its identifier again.",
         "other_key" => "A certificate with another key is pinned to it. Add this one, or remove that one.",
         "foreign_key" => "Its key belongs to another device.",
+        "revoked" => "Its certificate was removed here. Add it again, or give the device one with another key.",
+        "serial_taken" => "It has another certificate of the same serial number. Remove that one first.",
+        "foreign_secret" => "It came by a shared secret of another device, or of a product that it does not belong to.",
         "unavailable" => "The server could not look it up.",
         _ => "It was refused.",
     }

@@ -2,6 +2,7 @@
 
 pub mod certificates;
 mod filters;
+pub mod secrets;
 mod shown;
 
 use actix_web::{HttpRequest, HttpResponse, web};

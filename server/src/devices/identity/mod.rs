@@ -8,6 +8,8 @@
 mod certificates;
 mod introduction;
 mod secrets;
+#[cfg(test)]
+mod tests;
 
 pub(super) use self::certificates::{Known, Standing};
 pub use self::certificates::{introduced, known};

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use sqlx::PgConnection;
 
+use super::credentials;
 use crate::accounts::OrgId;
 use crate::devices::identity::Peer;
 use crate::devices::model::{DeviceId, LinkId};
@@ -33,6 +34,8 @@ pub async fn join(
         .collect();
     newest.reverse();
     let joined = sweep::join(conn, proof, platform.node, &newest, platform.clock.now()).await?;
+    let peers: Vec<&Peer> = newest.iter().map(|record| &record.peer).collect();
+    credentials::used(conn, platform, proof, &peers).await?;
     let mut news: Vec<News> = newest.iter().map(|record| news_of(&record.peer)).collect();
     let replaced = joined.iter().filter_map(|joined| {
         let record = newest.iter().find(|record| record.peer.device() == joined.device)?;

@@ -16,7 +16,7 @@ pub(in crate::devices) async fn certificates(
     sqlx::query_as!(
         DeviceCertificate,
         r#"SELECT serial, fingerprint, fingerprint_sha1, not_before, not_after, last_used_at,
-                  replaces IS NOT NULL AS "is_unproven!"
+                  (replaces IS NOT NULL AND proven_at IS NULL) AS "is_unproven!"
            FROM device_certificates WHERE org_id = $1 AND device_id = $2 AND revoked_at IS NULL ORDER BY created_at, id"#,
         org.id().0,
         device.0

@@ -19,7 +19,7 @@ pub(in crate::devices) async fn find_by_fingerprints(
 ) -> sqlx::Result<Vec<Known>> {
     let rows = sqlx::query!(
         r#"SELECT c.id AS "certificate: CertificateId", c.fingerprint, c.revoked_at IS NOT NULL AS "revoked!",
-                  c.replaces IS NOT NULL AS "unproven!",
+                  (c.replaces IS NOT NULL AND c.proven_at IS NULL) AS "unproven!",
                   EXISTS (SELECT FROM ca_certificates a WHERE a.ski = c.aki AND a.org_id = c.org_id AND a.renews) AS "may_renew!",
                   d.id AS "id: DeviceId", d.org_id AS "org_id: OrgId", d.product_id AS "product_id: ProductId", d.identifier,
                   (d.deleted_at IS NOT NULL OR p.deleted_at IS NOT NULL) AS "deleted!"
@@ -215,7 +215,8 @@ pub(in crate::devices) async fn insert_refusal(
     Ok(())
 }
 
-/// Notes when certificates and secrets were last used; those of the time since `before` are left as they are.
+/// Notes when certificates and secrets were last used; those of the time since `before`, and those that somebody else
+/// writes, are left as they are.
 pub(in crate::devices) async fn update_used(
     conn: &mut PgConnection,
     _proof: Sweep,
@@ -225,13 +226,115 @@ pub(in crate::devices) async fn update_used(
     now: OffsetDateTime,
 ) -> sqlx::Result<()> {
     sqlx::query!(
-        "WITH used AS (
-             UPDATE device_certificates SET last_used_at = $4
-             WHERE id = ANY ($1) AND (last_used_at IS NULL OR last_used_at < $3))
-         UPDATE shared_secrets SET last_used_at = $4 WHERE id = ANY ($2) AND (last_used_at IS NULL OR last_used_at < $3)",
+        "WITH stale AS (
+             SELECT id FROM device_certificates WHERE id = ANY ($1) AND (last_used_at IS NULL OR last_used_at < $3)
+             FOR NO KEY UPDATE SKIP LOCKED),
+         used AS (UPDATE device_certificates c SET last_used_at = $4 FROM stale WHERE c.id = stale.id),
+         stale_secrets AS (
+             SELECT id FROM shared_secrets WHERE id = ANY ($2) AND (last_used_at IS NULL OR last_used_at < $3)
+             FOR NO KEY UPDATE SKIP LOCKED)
+         UPDATE shared_secrets s SET last_used_at = $4 FROM stale_secrets WHERE s.id = stale_secrets.id",
         certificates,
         secrets,
         before,
+        now
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// What is known of a certificate that a device has.
+pub(in crate::devices) struct Current {
+    pub aki: Option<Vec<u8>>,
+    pub not_before: OffsetDateTime,
+    pub not_after: OffsetDateTime,
+    pub proven_at: Option<OffsetDateTime>,
+}
+
+/// A certificate that is not revoked, locked.
+pub(in crate::devices) async fn lock_certificate(
+    conn: &mut PgConnection,
+    _proof: Sweep,
+    id: CertificateId,
+) -> sqlx::Result<Option<Current>> {
+    sqlx::query_as!(
+        Current,
+        "SELECT aki, not_before, not_after, proven_at FROM device_certificates
+         WHERE id = $1 AND revoked_at IS NULL FOR NO KEY UPDATE",
+        id.0
+    )
+    .fetch_optional(conn)
+    .await
+}
+
+/// A certificate that waits for the device to come by it.
+pub(in crate::devices) struct Successor {
+    pub id: CertificateId,
+    pub der: Vec<u8>,
+    pub public_key_fingerprint: Vec<u8>,
+    pub created_at: OffsetDateTime,
+}
+
+/// What was issued to replace a certificate and was not shown yet.
+pub(in crate::devices) async fn find_successor(
+    conn: &mut PgConnection,
+    _proof: Sweep,
+    of: CertificateId,
+) -> sqlx::Result<Option<Successor>> {
+    sqlx::query_as!(
+        Successor,
+        r#"SELECT id AS "id: CertificateId", der, public_key_fingerprint, created_at FROM device_certificates
+           WHERE replaces = $1 AND proven_at IS NULL AND revoked_at IS NULL ORDER BY id DESC LIMIT 1"#,
+        of.0
+    )
+    .fetch_optional(conn)
+    .await
+}
+
+/// Forgets a certificate that nobody ever showed.
+pub(in crate::devices) async fn delete_unproven(
+    conn: &mut PgConnection,
+    _proof: Sweep,
+    id: CertificateId,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "DELETE FROM device_certificates WHERE id = $1 AND proven_at IS NULL",
+        id.0
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Devices came by these certificates for the first time: those that they replace are good no longer. Gives the devices.
+pub(in crate::devices) async fn prove(
+    conn: &mut PgConnection,
+    _proof: Sweep,
+    certificates: &[Uuid],
+    now: OffsetDateTime,
+) -> sqlx::Result<Vec<DeviceId>> {
+    sqlx::query_scalar!(
+        r#"WITH proven AS (
+               UPDATE device_certificates SET proven_at = $2
+               WHERE id = ANY ($1) AND replaces IS NOT NULL AND proven_at IS NULL RETURNING replaces)
+           UPDATE device_certificates c SET revoked_at = $2 FROM proven WHERE c.id = proven.replaces AND c.revoked_at IS NULL
+           RETURNING c.device_id AS "id: DeviceId""#,
+        certificates,
+        now
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// Forgets revoked certificates that no CA can introduce any more, since they have expired.
+pub(in crate::devices) async fn prune_revoked(
+    conn: &mut PgConnection,
+    _proof: Sweep,
+    now: OffsetDateTime,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "DELETE FROM device_certificates WHERE revoked_at IS NOT NULL AND not_after < $1",
         now
     )
     .execute(conn)
