@@ -164,7 +164,7 @@ fn pages(routes: &mut ServiceConfig) {
 /// The pages of one product.
 fn product_pages(routes: &mut ServiceConfig) {
     use deployments::pages as groups;
-    use devices::pages::{self as list, certificates, edit, show};
+    use devices::pages::{self as list, certificates, edit, secrets, show};
     routes
         // devices; a device may be called anything, so what is not a device stands beside them
         .route("/devices", get().to(list::index))
@@ -180,6 +180,10 @@ fn product_pages(routes: &mut ServiceConfig) {
         .route("/devices/{device}/unblock", post().to(show::unblock))
         .route("/devices/{device}/certificates", post().to(certificates::create))
         .route("/devices/{device}/certificates/{serial}/delete", post().to(certificates::delete))
+        .route("/secrets", get().to(secrets::index))
+        .route("/secrets", post().to(secrets::create))
+        .route("/secrets/{secret}/deactivate", get().to(secrets::confirm))
+        .route("/secrets/{secret}/deactivate", post().to(secrets::delete))
         // firmware
         .route("/firmware", get().to(firmware::pages::index))
         .route("/firmware", post().to(firmware::pages::create))

@@ -3,7 +3,7 @@
 use askama::Template;
 use time::OffsetDateTime;
 
-use super::model::{Connection, Device, DeviceCertificate, RefusedDevice, Validation};
+use super::model::{Connection, Device, DeviceCertificate, NewSecret, RefusedDevice, SharedSecret, Validation};
 use super::query::{self, QueryError};
 use crate::audit::Entry;
 use crate::deployments::Status;
@@ -361,6 +361,40 @@ impl IndexPage<'_> {
     fn unknown(refused: &RefusedDevice) -> bool {
         refused.reason == "not_registered"
     }
+}
+
+/// The product's shared secrets.
+#[derive(Template)]
+#[template(path = "devices/secrets.html")]
+pub(super) struct SecretsPage {
+    pub frame: Frame,
+    pub secrets: Vec<SharedSecret>,
+    pub may_change: bool,
+    pub url: String,
+    /// One that was just made.
+    pub new: Option<NewSecret>,
+    pub wrong: Wrong,
+}
+
+impl SecretsPage {
+    /// What the agent's configuration needs.
+    #[expect(clippy::unused_self, reason = "templates call methods")]
+    fn configuration(&self, new: &NewSecret) -> String {
+        format!(
+            "shared_key = \"{}\"\nshared_secret = \"{}\"",
+            new.shared.key, *new.secret
+        )
+    }
+}
+
+/// Asks before a secret is deactivated.
+#[derive(Template)]
+#[template(path = "devices/secret_off.html")]
+pub(super) struct SecretOffPage {
+    pub frame: Frame,
+    pub secret: SharedSecret,
+    pub url: String,
+    pub wrong: Wrong,
 }
 
 /// What a refusal means for an operator.

@@ -18,7 +18,10 @@ async fn a_pinned_certificate_is_its_device_whatever_its_dates(db: PgPool) {
             .fetch_one(&hall.stage.platform().db)
             .await
             .unwrap();
-    assert_eq!((sha256.as_slice(), sha1.as_slice()), (&certificate.fingerprint[..], &certificate.fingerprint_sha1[..]));
+    assert_eq!(
+        (sha256.as_slice(), sha1.as_slice()),
+        (&certificate.fingerprint[..], &certificate.fingerprint_sha1[..])
+    );
 }
 
 #[sqlx::test(migrator = "crate::platform::db::MIGRATOR")]
@@ -44,16 +47,25 @@ async fn a_deleted_device_is_refused_until_it_is_restored(db: PgPool) {
     hall.who(&certificate).await.unwrap();
     let path = format!("{DEVICES}/kiosk-1");
     assert_eq!(hall.stage.delete(&hall.token, &path).await.status, 204);
-    for shown in [&certificate, &hall.certificate(&key, "kiosk-1"), &hall.certificate(&super::key(), "kiosk-1")] {
+    for shown in [
+        &certificate,
+        &hall.certificate(&key, "kiosk-1"),
+        &hall.certificate(&super::key(), "kiosk-1"),
+    ] {
         assert_eq!(hall.who(shown).await, Err(Refusal::Deleted));
     }
     assert_eq!(hall.refusals().await, [("kiosk-1".to_owned(), "deleted".to_owned())]);
-    hall.stage.post(&hall.token, &format!("{path}/restore"), json!({})).await;
+    hall.stage
+        .post(&hall.token, &format!("{path}/restore"), json!({}))
+        .await;
     assert!(hall.who(&certificate).await.is_ok());
     let product = "/api/orgs/acme/products/kiosk";
     assert_eq!(hall.stage.delete(&hall.token, product).await.status, 204);
     assert_eq!(hall.who(&certificate).await, Err(Refusal::Deleted));
-    assert_eq!(hall.who(&hall.certificate(&key, "kiosk-1")).await, Err(Refusal::Deleted));
+    assert_eq!(
+        hall.who(&hall.certificate(&key, "kiosk-1")).await,
+        Err(Refusal::Deleted)
+    );
 }
 
 #[sqlx::test(migrator = "crate::platform::db::MIGRATOR")]
@@ -67,7 +79,10 @@ async fn a_revoked_certificate_does_not_come_back_by_its_ca(db: PgPool) {
     let path = format!("{DEVICES}/kiosk-1/certificates");
     assert_eq!(hall.stage.get(&hall.token, &path).await.data(), json!([]));
     assert_eq!(hall.who(&certificate).await, Err(Refusal::Revoked));
-    assert_eq!(hall.who(&hall.certificate(&old, "kiosk-1")).await, Err(Refusal::Revoked));
+    assert_eq!(
+        hall.who(&hall.certificate(&old, "kiosk-1")).await,
+        Err(Refusal::Revoked)
+    );
     // A new key is taken, as after the device was provisioned again.
     assert!(hall.who(&hall.certificate(&key(), "kiosk-1")).await.is_ok());
     hall.revoke("kiosk-1").await;
@@ -90,7 +105,10 @@ async fn a_known_key_gets_a_new_certificate_under_its_own_name_and_org_only(db: 
     assert_eq!(rotated.device(), first.device());
     assert_ne!(pinned(&rotated).id, pinned(&first).id);
     assert!(!pinned(&rotated).is_unproven);
-    assert_eq!(hall.who(&hall.certificate(&key, "kiosk-2")).await, Err(Refusal::ForeignKey));
+    assert_eq!(
+        hall.who(&hall.certificate(&key, "kiosk-2")).await,
+        Err(Refusal::ForeignKey)
+    );
     let (_, lamp) = other_org(&hall.stage).await;
     let foreign = own_ca(&hall.stage, lamp.org().id()).await;
     let theirs = certificate(&hall.stage, &foreign, &key, "kiosk-1");
@@ -104,7 +122,10 @@ async fn an_unknown_key_needs_a_registered_ca_and_a_device_without_one(db: PgPoo
     assert_eq!(hall.who(&first).await, Err(Refusal::NotRegistered));
     hall.register("kiosk-1").await;
     assert!(hall.who(&first).await.is_ok());
-    assert_eq!(hall.who(&hall.certificate(&key(), "kiosk-1")).await, Err(Refusal::OtherKey));
+    assert_eq!(
+        hall.who(&hall.certificate(&key(), "kiosk-1")).await,
+        Err(Refusal::OtherKey)
+    );
     let (stranger, _) = Authority::create("stranger", [1; 16], hall.stage.platform().clock.now()).unwrap();
     let unknown = certificate(&hall.stage, &stranger, &key(), "kiosk-2");
     assert_eq!(hall.who(&unknown).await, Err(Refusal::UnknownCa));
@@ -112,7 +133,10 @@ async fn an_unknown_key_needs_a_registered_ca_and_a_device_without_one(db: PgPoo
     let mut nameless = CertificateParams::default();
     nameless.distinguished_name.push(DnType::CommonName, "kiosk-2");
     let nameless = Certificate::from_der(nameless.self_signed(&key()).unwrap().der()).unwrap();
-    assert_eq!((nameless.aki.clone(), hall.who(&nameless).await), (None, Err(Refusal::UnknownCa)));
+    assert_eq!(
+        (nameless.aki.clone(), hall.who(&nameless).await),
+        (None, Err(Refusal::UnknownCa))
+    );
     hall.register("kiosk-3").await;
     hall.stage.platform().clock.advance(Duration::days(91));
     let mut late = hall.certificate(&key(), "kiosk-3");
@@ -143,9 +167,15 @@ async fn a_profile_makes_devices_and_takes_back_none_that_was_deleted(db: PgPool
     let peer = hall.who(&certificate).await.unwrap();
     assert_eq!(peer.product(), hall.product.id());
     let shown = hall.device("new-1").await;
-    assert_eq!((&shown["tags"], &shown["description"]), (&json!(["beta"]), &json!("new")));
+    assert_eq!(
+        (&shown["tags"], &shown["description"]),
+        (&json!(["beta"]), &json!("new"))
+    );
     hall.stage.delete(&hall.token, &format!("{DEVICES}/new-1")).await;
-    assert_eq!(hall.who(&hall.certificate(&key(), "new-1")).await, Err(Refusal::Deleted));
+    assert_eq!(
+        hall.who(&hall.certificate(&key(), "new-1")).await,
+        Err(Refusal::Deleted)
+    );
     let bad = hall.certificate(&key(), "new 2");
     assert_eq!(hall.who(&bad).await, Err(Refusal::NoIdentifier));
 }
@@ -157,12 +187,18 @@ async fn devices_that_come_at_the_same_moment_are_one_device_with_one_key(db: Pg
     let same = hall.certificate(&key(), "new-1");
     let answers = futures_util::future::join_all((0..8).map(|_| hall.who(&same))).await;
     let first = answers[0].clone().unwrap();
-    assert!(answers.iter().all(|answer| answer.as_ref() == Ok(&first)), "{answers:?}");
+    assert!(
+        answers.iter().all(|answer| answer.as_ref() == Ok(&first)),
+        "{answers:?}"
+    );
     let others: Vec<Certificate> = (0..8).map(|_| hall.certificate(&key(), "new-2")).collect();
     let answers = futures_util::future::join_all(others.iter().map(|other| hall.who(other))).await;
     assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 1, "{answers:?}");
     let refused = answers.iter().filter_map(|answer| answer.as_ref().err());
-    assert!(refused.into_iter().all(|refusal| *refusal == Refusal::OtherKey), "{answers:?}");
+    assert!(
+        refused.into_iter().all(|refusal| *refusal == Refusal::OtherKey),
+        "{answers:?}"
+    );
 }
 
 #[sqlx::test(migrator = "crate::platform::db::MIGRATOR")]
@@ -170,7 +206,9 @@ async fn a_key_never_belongs_to_two_devices_even_at_the_same_moment(db: PgPool) 
     let hall = Hall::new(db).await;
     hall.provision().await;
     let key = key();
-    let both: Vec<Certificate> = (0..6).map(|number| hall.certificate(&key, &format!("new-{number}"))).collect();
+    let both: Vec<Certificate> = (0..6)
+        .map(|number| hall.certificate(&key, &format!("new-{number}")))
+        .collect();
     let answers = futures_util::future::join_all(both.iter().map(|one| hall.who(one))).await;
     assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 1, "{answers:?}");
 }
@@ -183,7 +221,10 @@ async fn two_certificates_of_one_serial_number_are_refused(db: PgPool) {
     let request = Request::from_pem(&request(&key, "kiosk-1")).unwrap();
     let issue = |days| {
         let now = hall.stage.platform().clock.now();
-        let pem = hall.authority.issue_for(&request, [5; 16], now, now + Duration::days(days)).unwrap();
+        let pem = hall
+            .authority
+            .issue_for(&request, [5; 16], now, now + Duration::days(days))
+            .unwrap();
         Certificate::from_pem(&pem).unwrap()
     };
     assert!(hall.who(&issue(1)).await.is_ok());

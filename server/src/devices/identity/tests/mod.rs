@@ -62,7 +62,10 @@ impl Hall {
     }
 
     async fn register(&self, identifier: &str) {
-        let answer = self.stage.post(&self.token, DEVICES, json!({ "identifier": identifier })).await;
+        let answer = self
+            .stage
+            .post(&self.token, DEVICES, json!({ "identifier": identifier }))
+            .await;
         assert_eq!(answer.status, 201, "{}", answer.json());
     }
 
@@ -80,7 +83,10 @@ impl Hall {
     }
 
     async fn device(&self, identifier: &str) -> Value {
-        self.stage.get(&self.token, &format!("{DEVICES}/{identifier}")).await.data()
+        self.stage
+            .get(&self.token, &format!("{DEVICES}/{identifier}"))
+            .await
+            .data()
     }
 
     async fn refusals(&self) -> Vec<(String, String)> {
@@ -95,13 +101,18 @@ impl Hall {
         let path = format!("{DEVICES}/{identifier}/certificates");
         let shown = self.stage.get(&self.token, &path).await.data();
         let serial = shown[0]["serial"].as_str().unwrap().to_owned();
-        assert_eq!(self.stage.delete(&self.token, &format!("{path}/{serial}")).await.status, 204);
+        assert_eq!(
+            self.stage.delete(&self.token, &format!("{path}/{serial}")).await.status,
+            204
+        );
     }
 }
 
 async fn own_ca(stage: &Stage, org: OrgId) -> Authority {
     let mut tx = stage.platform().db.begin().await.unwrap();
-    let authority = ca::create_own(&mut tx, stage.platform(), proof(), org, "factory").await.unwrap();
+    let authority = ca::create_own(&mut tx, stage.platform(), proof(), org, "factory")
+        .await
+        .unwrap();
     tx.commit().await.unwrap();
     authority
 }
@@ -109,7 +120,9 @@ async fn own_ca(stage: &Stage, org: OrgId) -> Authority {
 fn certificate(stage: &Stage, authority: &Authority, key: &KeyPair, name: &str) -> Certificate {
     let request = Request::from_pem(&request(key, name)).unwrap();
     let (serial, now) = (stage.platform().random.bytes(), stage.platform().clock.now());
-    let pem = authority.issue_for(&request, serial, now, now + Duration::days(90)).unwrap();
+    let pem = authority
+        .issue_for(&request, serial, now, now + Duration::days(90))
+        .unwrap();
     Certificate::from_pem(&pem).unwrap()
 }
 

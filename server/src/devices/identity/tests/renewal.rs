@@ -14,7 +14,10 @@ async fn renewing(db: PgPool) -> (Hall, Peer, KeyPair) {
     assert_eq!(shown[0]["renews"], false);
     let path = format!("{cas}/{}", shown[0]["serial"].as_str().unwrap());
     let changed = hall.stage.put(&hall.token, &path, json!({ "renews": true })).await;
-    assert_eq!((changed.status.as_u16(), &changed.data()["renews"]), (200, &json!(true)));
+    assert_eq!(
+        (changed.status.as_u16(), &changed.data()["renews"]),
+        (200, &json!(true))
+    );
     let peer = hall.who(&hall.certificate(&key, "kiosk-1")).await.unwrap();
     assert!(pinned(&peer).may_renew);
     (hall, peer, key)
@@ -52,8 +55,18 @@ async fn the_old_certificate_is_good_until_the_device_joins_by_the_new_one(db: P
     let by_new = hall.who(&issued).await.unwrap();
     assert!(pinned(&by_new).is_unproven && pinned(&by_new).may_renew);
     assert_eq!(by_new.device(), peer.device());
-    let shown = hall.stage.get(&hall.token, &format!("{DEVICES}/kiosk-1/certificates")).await.data();
-    assert!(shown.as_array().unwrap().iter().any(|one| one["serial"] == issued.serial.as_str()));
+    let shown = hall
+        .stage
+        .get(&hall.token, &format!("{DEVICES}/kiosk-1/certificates"))
+        .await
+        .data();
+    assert!(
+        shown
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|one| one["serial"] == issued.serial.as_str())
+    );
     joins(&hall, &by_new).await;
     assert!(!pinned(&hall.who(&issued).await.unwrap()).is_unproven);
     let replaced: i64 = sqlx::query_scalar("SELECT count(*) FROM device_certificates WHERE revoked_at IS NOT NULL")
@@ -82,7 +95,9 @@ async fn what_was_retired_is_refused_and_forgotten_once_it_has_expired(db: PgPoo
     joins(&hall, &hall.who(&issued).await.unwrap()).await;
     assert_eq!(hall.who(&old).await, Err(Refusal::Revoked));
     platform.clock.advance(Duration::days(91));
-    prune(&mut platform.db.acquire().await.unwrap(), platform, proof()).await.unwrap();
+    prune(&mut platform.db.acquire().await.unwrap(), platform, proof())
+        .await
+        .unwrap();
     assert_eq!(hall.who(&old).await, Err(Refusal::NotInDate));
     assert!(hall.who(&issued).await.is_ok());
 }
@@ -95,16 +110,29 @@ async fn a_repeated_request_gets_the_same_certificate_and_another_key_waits(db: 
     let (first, second) = (key(), key());
     let issued = ask(&hall, &peer, &first, "kiosk-1").await.unwrap();
     assert_eq!(ask(&hall, &peer, &first, "kiosk-1").await.unwrap(), issued);
-    assert!(matches!(ask(&hall, &peer, &second, "kiosk-1").await, Err(RenewalError::TooSoon)));
+    assert!(matches!(
+        ask(&hall, &peer, &second, "kiosk-1").await,
+        Err(RenewalError::TooSoon)
+    ));
     clock.advance(Duration::minutes(1));
     let other = ask(&hall, &peer, &second, "kiosk-1").await.unwrap();
     assert_ne!(other, issued);
-    assert_eq!(hall.who(&issued).await, Err(Refusal::OtherKey), "nobody came by it, so it is forgotten");
+    assert_eq!(
+        hall.who(&issued).await,
+        Err(Refusal::OtherKey),
+        "nobody came by it, so it is forgotten"
+    );
     let by_other = hall.who(&other).await.unwrap();
     joins(&hall, &by_other).await;
     let by_other = hall.who(&other).await.unwrap();
-    assert!(matches!(ask(&hall, &by_other, &key(), "kiosk-1").await, Err(RenewalError::TooSoon)));
-    assert!(matches!(ask(&hall, &peer, &key(), "kiosk-1").await, Err(RenewalError::NoCertificate)));
+    assert!(matches!(
+        ask(&hall, &by_other, &key(), "kiosk-1").await,
+        Err(RenewalError::TooSoon)
+    ));
+    assert!(matches!(
+        ask(&hall, &peer, &key(), "kiosk-1").await,
+        Err(RenewalError::NoCertificate)
+    ));
     clock.advance(Duration::hours(1));
     assert!(ask(&hall, &by_other, &key(), "kiosk-1").await.is_ok());
 }
@@ -113,17 +141,29 @@ async fn a_repeated_request_gets_the_same_certificate_and_another_key_waits(db: 
 async fn other_names_used_keys_and_other_cas_are_refused(db: PgPool) {
     let (hall, peer, old) = renewing(db).await;
     hall.stage.platform().clock.advance(Duration::SECOND);
-    assert!(matches!(ask(&hall, &peer, &key(), "kiosk-2").await, Err(RenewalError::OtherName)));
-    assert!(matches!(ask(&hall, &peer, &old, "kiosk-1").await, Err(RenewalError::UsedKey)));
+    assert!(matches!(
+        ask(&hall, &peer, &key(), "kiosk-2").await,
+        Err(RenewalError::OtherName)
+    ));
+    assert!(matches!(
+        ask(&hall, &peer, &old, "kiosk-1").await,
+        Err(RenewalError::UsedKey)
+    ));
     let garbage = renew(hall.stage.platform(), proof(), &peer, "garbage").await;
     assert!(matches!(garbage, Err(RenewalError::Request(_))));
     let stranger = Peer::of_test(peer.device(), peer.org(), peer.product());
-    assert!(matches!(ask(&hall, &stranger, &key(), "test").await, Err(RenewalError::NoCertificate)));
+    assert!(matches!(
+        ask(&hall, &stranger, &key(), "test").await,
+        Err(RenewalError::NoCertificate)
+    ));
     sqlx::query("UPDATE ca_certificates SET renews = false")
         .execute(&hall.stage.platform().db)
         .await
         .unwrap();
-    assert!(matches!(ask(&hall, &peer, &key(), "kiosk-1").await, Err(RenewalError::NotOffered)));
+    assert!(matches!(
+        ask(&hall, &peer, &key(), "kiosk-1").await,
+        Err(RenewalError::NotOffered)
+    ));
     hall.revoke("kiosk-1").await;
 }
 
@@ -157,6 +197,9 @@ async fn a_ca_whose_key_is_elsewhere_cannot_renew(db: PgPool) {
     let refused = hall.stage.put(&hall.token, &path, json!({ "renews": true })).await;
     assert_eq!(refused.status, 422);
     assert!(refused.json()["errors"]["renews"].is_array(), "{}", refused.json());
-    let checked = hall.stage.put(&hall.token, &path, json!({ "check_expiration": "true" })).await;
+    let checked = hall
+        .stage
+        .put(&hall.token, &path, json!({ "check_expiration": "true" }))
+        .await;
     assert_eq!(checked.data()["check_expiration"], true);
 }

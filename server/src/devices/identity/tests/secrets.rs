@@ -61,13 +61,37 @@ async fn a_secret_is_shown_once_and_lies_sealed(db: PgPool) {
     hall.register("kiosk-1").await;
     let of_device = format!("{DEVICES}/kiosk-1/shared_secrets");
     assert!(hall.secret(&of_device).await.key.starts_with("nhd_"));
-    assert_eq!(hall.stage.get(&hall.token, SECRETS).await.data().as_array().unwrap().len(), 1);
-    assert_eq!(hall.stage.delete(&hall.token, &format!("{of_device}/{}", pair.id)).await.status, 404);
-    assert_eq!(hall.stage.delete(&hall.token, &format!("{SECRETS}/x")).await.status, 404);
+    assert_eq!(
+        hall.stage
+            .get(&hall.token, SECRETS)
+            .await
+            .data()
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
+    assert_eq!(
+        hall.stage
+            .delete(&hall.token, &format!("{of_device}/{}", pair.id))
+            .await
+            .status,
+        404
+    );
+    assert_eq!(
+        hall.stage.delete(&hall.token, &format!("{SECRETS}/x")).await.status,
+        404
+    );
     let (guest, _) = hall.stage.member("acme", "bob@x.io", crate::accounts::Role::View).await;
     let guest = hall.stage.token(&guest).await;
     assert_eq!(hall.stage.post(&guest, SECRETS, json!({})).await.status, 403);
-    assert_eq!(hall.stage.delete(&guest, &format!("{SECRETS}/{}", pair.id)).await.status, 403);
+    assert_eq!(
+        hall.stage
+            .delete(&guest, &format!("{SECRETS}/{}", pair.id))
+            .await
+            .status,
+        403
+    );
     let (eve, _) = other_org(&hall.stage).await;
     let eve = hall.stage.token(&eve).await;
     assert_eq!(hall.stage.get(&eve, SECRETS).await.status, 404);
@@ -102,9 +126,13 @@ async fn a_products_secret_makes_its_devices_and_finds_them_again(db: PgPool) {
     }
     hall.stage.delete(&hall.token, &format!("{DEVICES}/kiosk-9")).await;
     assert_eq!(hall.signs(&pair, "kiosk-9").await, Err(Refusal::Deleted));
-    hall.stage.post(&hall.token, "/api/orgs/acme/products", json!({"name": "lamp"})).await;
+    hall.stage
+        .post(&hall.token, "/api/orgs/acme/products", json!({"name": "lamp"}))
+        .await;
     let lamps = "/api/orgs/acme/products/lamp/devices";
-    hall.stage.post(&hall.token, lamps, json!({"identifier": "lamp-1"})).await;
+    hall.stage
+        .post(&hall.token, lamps, json!({"identifier": "lamp-1"}))
+        .await;
     assert_eq!(hall.signs(&pair, "lamp-1").await, Err(Refusal::ForeignSecret));
     let refused: Vec<String> = hall.refusals().await.into_iter().map(|(_, reason)| reason).collect();
     assert_eq!(refused, ["deleted", "foreign_secret"]);
@@ -156,7 +184,10 @@ async fn a_wrong_unknown_or_deactivated_secret_proves_nothing(db: PgPool) {
     let other = hall.secret(SECRETS).await;
     let late = hall.claim(&other, "kiosk-1");
     hall.stage.platform().clock.advance(Duration::seconds(91));
-    assert_eq!(hall.by(vec![late, old]).await, [Err(Refusal::NotOfNow), Err(Refusal::SecretOff)]);
+    assert_eq!(
+        hall.by(vec![late, old]).await,
+        [Err(Refusal::NotOfNow), Err(Refusal::SecretOff)]
+    );
 }
 
 #[sqlx::test(migrator = "crate::platform::db::MIGRATOR")]
@@ -168,7 +199,9 @@ async fn secrets_are_sealed_anew_when_keys_are_rotated(db: PgPool) {
     let kept = platform.vault.rotate(&mut tx).await.unwrap();
     platform.vault.reseal_secrets(&mut tx).await.unwrap();
     ca::reseal(&mut tx, platform, proof()).await.unwrap();
-    let resealed = crate::devices::service::secrets::reseal(&mut tx, platform, proof()).await.unwrap();
+    let resealed = crate::devices::service::secrets::reseal(&mut tx, platform, proof())
+        .await
+        .unwrap();
     assert_eq!(resealed, 1);
     platform.vault.retire(&mut tx, kept).await.unwrap();
     tx.commit().await.unwrap();
@@ -189,7 +222,13 @@ async fn what_is_refused_on_the_web_listener_says_so_by_the_book(db: PgPool) {
             .insert_header(("sec-websocket-version", "13"))
             .insert_header(("sec-websocket-key", "7uul3C8MqLJlXEoic0RM0w=="))
     };
-    let nobody = hall.stage.call(None, upgrade("?vsn=2.0.0").insert_header(("x-forwarded-for", "1.2.3.4"))).await;
+    let nobody = hall
+        .stage
+        .call(
+            None,
+            upgrade("?vsn=2.0.0").insert_header(("x-forwarded-for", "1.2.3.4")),
+        )
+        .await;
     assert_eq!(nobody.status, 401);
     assert!(nobody.headers.get(reason).is_some() && nobody.bytes.starts_with(b"no certificate pair"));
     for query in ["", "?vsn=1.0.0", "?vsn=4.0.0"] {
@@ -213,9 +252,19 @@ async fn what_is_refused_on_the_web_listener_says_so_by_the_book(db: PgPool) {
             request = request.insert_header((name, value));
         }
         let answer = hall.stage.call(None, request).await;
-        assert_eq!((answer.status.as_u16(), answer.bytes.is_empty()), (401, true), "{missing}");
+        assert_eq!(
+            (answer.status.as_u16(), answer.bytes.is_empty()),
+            (401, true),
+            "{missing}"
+        );
         assert!(answer.headers.get(reason).is_none());
     }
     // Nobody answers look-ups on this stage: the device is told to try again.
-    assert_eq!(hall.stage.call(None, TestRequest::get().uri("/socket/websocket?vsn=2.0.0")).await.status, 404);
+    assert_eq!(
+        hall.stage
+            .call(None, TestRequest::get().uri("/socket/websocket?vsn=2.0.0"))
+            .await
+            .status,
+        404
+    );
 }
