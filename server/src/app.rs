@@ -1,7 +1,5 @@
 //! The application: every handle that a handler may use, and the servers that answer.
 
-use std::time::Duration;
-
 use actix_web::dev::ServerHandle;
 use actix_web::middleware::from_fn;
 use actix_web::{App as Http, HttpServer, web};
@@ -14,8 +12,10 @@ use crate::accounts::SignIns;
 use crate::config::{BaseUrl, Front, Secret, Settings};
 use crate::deployments::Scheduler;
 use crate::deployments::scheduler::Wakes;
+use crate::device_server;
 use crate::firmware::FirmwareUrls;
 use crate::lifecycle::{self, DRAIN, Lifecycle};
+use crate::links::admission::{Admission, Limits};
 use crate::links::{self, Links, tls};
 use crate::listeners::{Addrs, Listeners};
 use crate::platform::blobs::Blobs;
@@ -25,18 +25,12 @@ use crate::platform::ids::Id as _;
 use crate::platform::metrics::Metrics;
 use crate::platform::nodes::NodeId;
 use crate::platform::random::Random;
+use crate::platform::tickets::Tickets;
 use crate::platform::vault::{MasterKey, Vault};
 use crate::platform::{Platform, db};
 use crate::routes;
 use crate::web::stream::Streams;
 use crate::web::{middleware, status};
-
-/// TLS handshakes that a worker does at once: a storm of reconnects is worked off, not refused.
-const HANDSHAKES: usize = 1024;
-/// How long a device may take for its handshake.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
-/// Connections that a worker holds.
-const CONNECTIONS: usize = 25_000;
 
 /// What handlers share, as `web::Data<App>`. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -147,6 +141,7 @@ pub struct Server {
     app: App,
     listeners: Listeners,
     tls: ServerConfig,
+    limits: Limits,
     lifecycle: Lifecycle,
 }
 
@@ -178,11 +173,19 @@ impl Server {
         front: &Front,
     ) -> anyhow::Result<Self> {
         let (app, work) = App::assemble(platform, listeners.urls(front), front.metrics_token.clone()).await?;
-        let lifecycle = lifecycle::start(&app, work);
+        lifecycle::announce(&app.platform).await?;
+        let tickets = Tickets::new(app.platform.random.clone());
+        tickets
+            .refresh(&app.platform)
+            .await
+            .context("the keys of TLS session tickets")?;
+        let tls = tls::with_tickets(tls, tickets.clone());
+        let lifecycle = lifecycle::start(&app, work, tickets);
         Ok(Self {
             app,
             listeners,
             tls,
+            limits: front.limits,
             lifecycle,
         })
     }
@@ -202,7 +205,7 @@ impl Server {
     /// # Errors
     /// When a listener fails.
     pub async fn run(mut self, stop: CancellationToken) -> anyhow::Result<()> {
-        let running = listen(&self.app, self.listeners, self.tls)?;
+        let running = listen(&self.app, self.listeners, self.tls, self.limits)?;
         let handles: Vec<_> = running.iter().map(actix_web::dev::Server::handle).collect();
         let mut servers = try_join_all(running.into_iter().map(tokio::spawn));
         let ended = tokio::select! {
@@ -228,10 +231,13 @@ impl Server {
 }
 
 /// Starts the listeners.
-fn listen(app: &App, listeners: Listeners, tls: ServerConfig) -> anyhow::Result<Vec<actix_web::dev::Server>> {
+fn listen(
+    app: &App,
+    listeners: Listeners,
+    tls: ServerConfig,
+    limits: Limits,
+) -> anyhow::Result<Vec<actix_web::dev::Server>> {
     let data = web::Data::new(app.clone());
-    let drain = DRAIN.as_secs();
-
     let shared = data.clone();
     let web = HttpServer::new(move || {
         Http::new()
@@ -239,29 +245,14 @@ fn listen(app: &App, listeners: Listeners, tls: ServerConfig) -> anyhow::Result<
             .wrap(from_fn(middleware::observe))
             .configure(routes::web)
     });
-    let shared = data.clone();
-    let devices = HttpServer::new(move || {
-        Http::new()
-            .app_data(shared.clone())
-            .wrap(from_fn(middleware::observe))
-            .configure(routes::devices)
-    });
+    let admission = Admission::new(limits, app.platform.metrics.clone());
     let mut running = vec![
         web.listen(listeners.web)?
             .tcp_nodelay(true)
             .disable_signals()
-            .shutdown_timeout(drain)
+            .shutdown_timeout(DRAIN.as_secs())
             .run(),
-        devices
-            .on_connect(tls::on_connect)
-            .tcp_nodelay(true)
-            .tls_handshake_timeout(HANDSHAKE_TIMEOUT)
-            .max_connection_rate(HANDSHAKES)
-            .max_connections(CONNECTIONS)
-            .listen_rustls_0_23(listeners.devices, tls)?
-            .disable_signals()
-            .shutdown_timeout(drain)
-            .run(),
+        device_server::build(app, listeners.devices, tls, &admission)?,
     ];
     if let Some(listener) = listeners.metrics {
         let figures = HttpServer::new(move || Http::new().app_data(data.clone()).configure(status::figures));

@@ -10,6 +10,7 @@ pub mod ca;
 pub mod cli;
 pub mod config;
 pub mod deployments;
+pub mod device_server;
 pub mod devices;
 pub mod firmware;
 pub mod keys;

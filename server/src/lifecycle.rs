@@ -19,7 +19,9 @@ use crate::deployments;
 use crate::deployments::scheduler;
 use crate::devices;
 use crate::firmware;
+use crate::platform::Platform;
 use crate::platform::sweep::Sweep;
+use crate::platform::tickets::{self, Tickets};
 use crate::platform::{events, nodes};
 
 /// How long connections have to end.
@@ -28,6 +30,8 @@ pub const DRAIN: Duration = Duration::from_secs(10);
 const FINISH: Duration = Duration::from_secs(5);
 /// How often old rows are removed.
 const PRUNE: Duration = Duration::from_hours(1);
+/// How often devices that only send heartbeats are looked for.
+const SEEN: Duration = Duration::from_mins(1);
 
 type Hook = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -48,8 +52,18 @@ impl std::fmt::Debug for Lifecycle {
     }
 }
 
+/// Puts this node on the list and ends the links of those that are gone, so that what is shown is true from the first
+/// answer on.
+///
+/// # Errors
+/// When the database fails.
+pub async fn announce(platform: &Platform) -> sqlx::Result<()> {
+    nodes::beat(&mut *platform.db.acquire().await?, platform.node, platform.clock.now()).await?;
+    deployments::service::bury_dead_nodes(platform, Sweep::of_the_server(), true).await
+}
+
 /// Starts everything that a server does beside answering.
-pub fn start(app: &App, work: Work) -> Lifecycle {
+pub fn start(app: &App, work: Work, tickets: Tickets) -> Lifecycle {
     let Work { links, wakes } = work;
     let mut lifecycle = Lifecycle::new();
     let platform = app.platform.clone();
@@ -68,7 +82,7 @@ pub fn start(app: &App, work: Work) -> Lifecycle {
         let platform = platform.clone();
         move || {
             let platform = platform.clone();
-            async move { deployments::service::bury_dead_nodes(&platform, proof).await }
+            async move { deployments::service::bury_dead_nodes(&platform, proof, false).await }
         }
     });
 
@@ -77,10 +91,33 @@ pub fn start(app: &App, work: Work) -> Lifecycle {
         move |stop| platform.events.clone().run(platform.db, stop)
     });
     lifecycle.every("beat", nodes::BEAT, {
+        let (platform, links) = (platform.clone(), app.links.clone());
+        move || {
+            let (platform, links) = (platform.clone(), links.clone());
+            async move {
+                let is_new =
+                    nodes::beat(&mut *platform.db.acquire().await?, platform.node, platform.clock.now()).await?;
+                if is_new { links.say_again(proof).await } else { Ok(()) }
+            }
+        }
+    });
+    lifecycle.every("seen", SEEN, {
         let platform = platform.clone();
         move || {
             let platform = platform.clone();
-            async move { nodes::beat(&mut *platform.db.acquire().await?, platform.node, platform.clock.now()).await }
+            async move { devices::service::seen_by_node(&mut *platform.db.acquire().await?, &platform, proof).await }
+        }
+    });
+    lifecycle.every("tickets", tickets::REFRESH, {
+        let platform = platform.clone();
+        move || {
+            let (platform, tickets) = (platform.clone(), tickets.clone());
+            async move {
+                if let Err(error) = tickets.refresh(&platform).await {
+                    tracing::warn!(%error, "the keys of TLS session tickets could not be read; the old ones stay");
+                }
+                Ok(())
+            }
         }
     });
     lifecycle.every("expired firmware", PRUNE, {
@@ -100,7 +137,8 @@ pub fn start(app: &App, work: Work) -> Lifecycle {
         async move {
             let mut conn = platform.db.acquire().await?;
             events::prune(&mut conn, platform.clock.now()).await?;
-            devices::service::credentials::prune(&mut conn, &platform, proof).await
+            devices::service::credentials::prune(&mut conn, &platform, proof).await?;
+            devices::service::prune_links(&mut conn, &platform, proof).await
         }
     });
     lifecycle
@@ -175,7 +213,7 @@ impl Lifecycle {
         let platform = &app.platform;
         let leave = async {
             let mut conn = platform.db.acquire().await?;
-            nodes::leave(&mut conn, platform.node, platform.clock.now()).await
+            nodes::leave(&mut conn, platform.node).await
         };
         match timeout(FINISH, leave).await {
             Ok(Ok(())) => {}

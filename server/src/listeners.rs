@@ -113,6 +113,7 @@ fn bind(addr: SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::links::admission::Limits;
 
     fn front(web: &str, devices: &str) -> Front {
         Front {
@@ -123,6 +124,7 @@ mod tests {
             firmware_url_lifetime: time::Duration::hours(24),
             metrics_addr: None,
             metrics_token: None,
+            limits: Limits::default(),
         }
     }
 

@@ -126,6 +126,7 @@ fn api_of_device(routes: &mut ServiceConfig) {
             "/shared_secrets/{secret}",
             delete().to(devices::api::secrets::delete_of_device),
         )
+        .route("/links", get().to(devices::api::links::index))
         .route("/certificates", get().to(devices::api::certificates::index))
         .route("/certificates", post().to(devices::api::certificates::create))
         .route("/certificates/{serial}", get().to(devices::api::certificates::show))

@@ -22,9 +22,14 @@ pub struct Ca {
 }
 
 impl Ca {
-    /// Makes it, and leaves it in `folder` for the swarm.
-    pub fn make(folder: &Path) -> anyhow::Result<Self> {
-        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+    /// The CA in `folder`; made there if there is none.
+    pub fn open(folder: &Path) -> anyhow::Result<Self> {
+        fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+        let path = folder.join("ca.key");
+        if !path.exists() {
+            fs::write(&path, KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?.serialize_pem())?;
+        }
+        let key = KeyPair::from_pem(&fs::read_to_string(&path)?).with_context(|| path.display().to_string())?;
         let mut params = CertificateParams::new(Vec::<String>::new())?;
         params.distinguished_name = DistinguishedName::new();
         params.distinguished_name.push(DnType::CommonName, "bench devices");
@@ -35,9 +40,7 @@ impl Ca {
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
         let key_identifier = params.key_identifier(&key);
         let certificate = params.self_signed(&key)?;
-        fs::create_dir_all(folder)?;
         fs::write(folder.join("ca.pem"), certificate.pem())?;
-        fs::write(folder.join("ca.key"), key.serialize_pem())?;
         Ok(Self {
             der: certificate.der().to_vec(),
             key_identifier,
@@ -67,6 +70,11 @@ pub async fn register(db: &PgPool, ca: &Ca, devices: u32) -> anyhow::Result<Flee
     };
     let mut tx = db.begin().await?;
     sqlx::query("INSERT INTO orgs (id, name, created_at, updated_at) VALUES ($1, 'bench', now(), now())")
+        .bind(fleet.org)
+        .execute(&mut *tx)
+        .await?;
+    // Whoever is an admin of another org looks at this one too.
+    sqlx::query("INSERT INTO memberships (org_id, user_id, role, created_at) SELECT $1, id, 'admin', now() FROM users")
         .bind(fleet.org)
         .execute(&mut *tx)
         .await?;

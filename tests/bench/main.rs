@@ -15,6 +15,7 @@ mod server;
 mod stamp;
 mod swarm;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -35,8 +36,11 @@ struct Cli {
     #[arg(long, value_name = "PREFIX", default_value = "")]
     only: String,
     /// Links of the link figures
-    #[arg(long, value_name = "N", default_value_t = 2000)]
+    #[arg(long, value_name = "N", default_value_t = 15_000)]
     links: u32,
+    /// Where the certificates of the devices lie from one run to the next
+    #[arg(long, value_name = "DIR", default_value = "target/bench-certs")]
+    certs: PathBuf,
     /// Leave the temporary folder there: the server's log, its database
     #[arg(long)]
     keep: bool,
@@ -82,7 +86,7 @@ async fn measure(cli: &Cli, figures: &Figures, folder: &std::path::Path) -> anyh
     let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     output::note(format_args!("the machine's load before is {}", load.trim()));
     if figures.want_any(&links::NAMES) {
-        links::measure(figures, &folder.join("links"), cli.links).await?;
+        links::measure(figures, &folder.join("links"), &cli.certs, cli.links).await?;
     }
     if figures.want_any(&firmware::NAMES) {
         firmware::measure(figures, &folder.join("firmware")).await?;

@@ -13,7 +13,7 @@ use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
 use tokio::time::{Instant, sleep};
 
-use super::process::{Process, program};
+use super::process::{self, Process, program};
 
 /// How long a start may take.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -40,13 +40,22 @@ pub struct Addrs {
 impl Server {
     /// Starts it on this folder, new or used before.
     pub async fn start(dir: &Path) -> anyhow::Result<Self> {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        Self::start_at(dir, &Addrs { devices: any, web: any }).await
+    }
+
+    /// Starts it on this folder and at these addresses.
+    pub async fn start_at(dir: &Path, at: &Addrs) -> anyhow::Result<Self> {
         let log = dir.with_extension("log");
+        // One that was killed left it there.
+        let _ = fs::remove_file(dir.join("addrs.json"));
         if let Some(parent) = dir.parent() {
             fs::create_dir_all(parent)?;
         }
         let output = File::options().create(true).append(true).open(&log)?;
         let child = Command::new(program("muster-server", "MUSTER_SERVER")?)
-            .args(["up", "--web", "127.0.0.1:0", "--devices", "127.0.0.1:0", "--data-dir"])
+            .args(["up", "--web", &at.web.to_string(), "--devices", &at.devices.to_string()])
+            .arg("--data-dir")
             .arg(dir)
             // What operators read of a server that runs well is part of what it costs.
             .env_remove("MUSTER_LOG")
@@ -64,6 +73,26 @@ impl Server {
             addrs,
             dir: dir.to_owned(),
         })
+    }
+
+    /// Kills it as a power cut would; its Postgres runs on until the next start ends it.
+    pub fn kill(self) -> (PathBuf, Addrs) {
+        self.process.kill();
+        (self.dir.clone(), self.addrs.clone())
+    }
+
+    /// What it says in its log from here on.
+    pub fn log(&self) -> Log {
+        let path = self.dir.with_extension("log");
+        let from = fs::metadata(&path).map_or(0, |file| file.len());
+        Log { path, from }
+    }
+
+    /// Seconds of CPU that its Postgres has used, all of its processes.
+    pub fn postgres_cpu(&self) -> anyhow::Result<f64> {
+        let pid = fs::read_to_string(self.dir.join("postgres/postmaster.pid")).context("postmaster.pid")?;
+        let pid = pid.lines().next().context("postmaster.pid is empty")?.parse()?;
+        process::family_cpu_seconds(pid)
     }
 
     /// Its database.
@@ -92,6 +121,22 @@ impl Server {
     /// The CA that devices check it against.
     pub fn ca(&self) -> PathBuf {
         self.dir.join("ca.pem")
+    }
+}
+
+/// A part of a log.
+#[derive(Debug)]
+pub struct Log {
+    path: PathBuf,
+    from: u64,
+}
+
+impl Log {
+    /// How many of its lines hold this text.
+    pub fn count(&self, text: &str) -> anyhow::Result<usize> {
+        let bytes = fs::read(&self.path)?;
+        let part = String::from_utf8_lossy(&bytes[usize::try_from(self.from)?.min(bytes.len())..]).into_owned();
+        Ok(part.lines().filter(|line| line.contains(text)).count())
     }
 }
 

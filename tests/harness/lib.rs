@@ -6,6 +6,7 @@ pub mod board;
 pub mod certificates;
 pub mod eventually;
 pub mod firmware;
+pub mod hostile;
 pub mod nodes;
 pub mod process;
 pub mod proxy;

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use sqlx::{Connection as _, PgConnection};
-use uuid::Uuid;
 
 use crate::process::{Process, program};
 use crate::proxy::free_port;
@@ -32,7 +31,7 @@ impl Installation {
     pub async fn new(folder: &Path, nats: Option<&Nats>) -> anyhow::Result<Self> {
         let cluster =
             std::env::var("DATABASE_URL").context("DATABASE_URL is not set: run this under scripts/test-postgres")?;
-        let name = format!("muster_nodes_{}", Uuid::new_v4().simple());
+        let name = format!("muster_nodes_{:032x}", rand::random::<u128>());
         let mut postgres = PgConnection::connect(&cluster).await?;
         sqlx::query(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}")))
             .execute(&mut postgres)

@@ -65,7 +65,7 @@ impl Wire {
         Ok(Self(socket))
     }
 
-    /// Opens a link and joins.
+    /// Opens a link and joins, as a device that has extensions: the server asks for them after its reply.
     ///
     /// # Errors
     /// When the server refuses either.
@@ -75,6 +75,8 @@ impl Wire {
             .await?;
         let reply = wire.next().await?.context("no reply")?;
         ensure!(reply[4]["status"] == "ok", "{reply}");
+        let asked = wire.next().await?.context("it was not asked for its extensions")?;
+        ensure!(asked[3] == "extensions:get", "{asked}");
         Ok(wire)
     }
 

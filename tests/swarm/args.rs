@@ -18,7 +18,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
     links    how many are joined and dialing, and why attempts failed\n  \
     joined   all have joined: first dial, last reply read, time from dial to reply (ms)\n  \
     push     a push was read by its devices: how many, first, median, 99th of 100, last\n  \
-    beats    replies to heartbeats in the last ten seconds: how many, median, 99th of 100 (us)\n  \
+    beats    replies to heartbeats since the last such line: how many, median, 99th of 100 (us)\n  \
     end      the process ends"
 )]
 pub struct Cli {
@@ -91,6 +91,17 @@ pub enum Tls {
     V13,
 }
 
+/// What devices do once they have joined.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Behaviour {
+    /// As a device should.
+    Good,
+    /// Heartbeats as fast as the server takes them, its replies read.
+    Flood,
+    /// A burst of heartbeats and then a hundred a second; nothing is read.
+    Deaf,
+}
+
 /// The flags of `run`.
 #[derive(Debug, Args)]
 pub struct Run {
@@ -125,6 +136,12 @@ pub struct Run {
     /// Seconds between the heartbeats of a link
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     pub heartbeat: u64,
+    /// Seconds between the lines on heartbeats
+    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    pub beats_every: u64,
+    /// What devices do once they have joined
+    #[arg(long, value_name = "HOW", value_enum, default_value_t = Behaviour::Good)]
+    pub behave: Behaviour,
     /// Local addresses to dial from, in turn; each has its own ports. To a loopback server 127.0.0.2 to .5 by default
     #[arg(long, value_name = "ADDR", value_delimiter = ',')]
     pub source: Vec<Ipv4Addr>,
@@ -143,8 +160,9 @@ pub struct Run {
     /// Their version
     #[arg(long, value_name = "VERSION", default_value = "1.0.0")]
     pub firmware_version: String,
-    /// Read commands from standard input, one a line: `down` drops every connection, `up` dials again, `quit` ends;
-    /// so does the end of the input
+    /// Read commands from standard input, one a line: `down` drops every connection, `up` dials again, `full` dials without
+    /// the sessions that --resume keeps and `resume` with them, `all` lets all dial at the same time, `beats` tells of heartbeats now,
+    /// `quit` ends; so does the end of the input
     #[arg(long)]
     pub commands: bool,
 }

@@ -3,6 +3,12 @@
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::sync::watch;
 
+use super::link::Fleet;
+use super::output;
+
+/// More devices than any process has.
+const ALL: usize = 1_000_000;
+
 /// What every link should do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
@@ -15,15 +21,27 @@ pub enum Mode {
 }
 
 /// Reads commands until the input ends, which is a command to end.
-pub async fn read(mode: watch::Sender<Mode>, dialed_anew: impl Fn()) {
+pub async fn read(mode: watch::Sender<Mode>, fleet: &Fleet) {
     let mut lines = BufReader::new(tokio::io::stdin()).lines();
     while let Ok(Some(line)) = lines.next_line().await {
         let next = match line.trim() {
             "up" => {
-                dialed_anew();
+                fleet.tally.begin_anew();
                 Mode::Up
             }
             "down" => Mode::Down,
+            "full" | "resume" => {
+                fleet.sessions.allow(line.trim() == "resume");
+                continue;
+            }
+            "all" => {
+                fleet.gate.add_permits(ALL);
+                continue;
+            }
+            "beats" => {
+                output::line(&fleet.tally.beats());
+                continue;
+            }
             "quit" => break,
             _ => continue,
         };

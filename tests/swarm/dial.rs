@@ -14,13 +14,14 @@ use rustls::crypto::CryptoProvider;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, ServerName};
-use tokio::io::{AsyncRead as _, AsyncWriteExt as _, ReadBuf};
+use tokio::io::{AsyncRead as _, AsyncReadExt as _, AsyncWriteExt as _, ReadBuf};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::args::{Run, Tls};
 use super::certs::Credential;
+use super::sessions::Sessions;
 use super::ws::{self, Message};
 
 /// The longest answer to an upgrade.
@@ -70,7 +71,7 @@ impl Server {
 }
 
 /// TLS as one device speaks it.
-pub fn tls(run: &Run, trust: &Trust, credential: Credential) -> anyhow::Result<Arc<ClientConfig>> {
+pub fn tls(run: &Run, trust: &Trust, sessions: &Sessions, credential: Credential) -> anyhow::Result<Arc<ClientConfig>> {
     let version = match run.tls {
         Tls::V12 => &rustls::version::TLS12,
         Tls::V13 => &rustls::version::TLS13,
@@ -80,7 +81,7 @@ pub fn tls(run: &Run, trust: &Trust, credential: Credential) -> anyhow::Result<A
         .with_root_certificates(Arc::clone(&trust.roots))
         .with_client_auth_cert(credential.chain, credential.key)?;
     config.resumption = if run.resume {
-        Resumption::in_memory_sessions(1)
+        sessions.of_a_device()
     } else {
         Resumption::disabled()
     };
@@ -168,6 +169,30 @@ impl Wire {
         }
         self.pending.drain(..end);
         Ok(())
+    }
+
+    /// Sends these bytes again and again and reads what comes, until the server ends it.
+    pub async fn flood(self, bytes: &[u8]) -> anyhow::Result<()> {
+        let (mut read, mut write) = tokio::io::split(self.stream);
+        let reading = async {
+            let mut buffer = vec![0; READ];
+            while read.read(&mut buffer).await? > 0 {}
+            bail!("closed")
+        };
+        let writing = async {
+            loop {
+                write.write_all(bytes).await?;
+            }
+        };
+        tokio::select! {
+            ended = reading => ended,
+            ended = writing => ended,
+        }
+    }
+
+    /// Sends these bytes, and reads nothing. An error says that the server ended it.
+    pub async fn send_deaf(&mut self, bytes: &[u8]) -> anyhow::Result<()> {
+        self.write(bytes).await
     }
 
     async fn write(&mut self, bytes: &[u8]) -> anyhow::Result<()> {

@@ -11,12 +11,14 @@ use serde_json::Value;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, MissedTickBehavior, sleep, timeout};
 
+use super::args::Behaviour;
 use super::commands::Mode;
 use super::dial::{Server, Wire, dial};
 use super::join::Voice;
+use super::sessions::Sessions;
 use super::stamp::now_ns;
 use super::tally::Tally;
-use super::ws::Message;
+use super::ws::{self, Message};
 
 /// Seconds between attempts, each lengthened by up to a half; it starts anew after a join.
 const BACK_OFF: [u64; 7] = [1, 2, 4, 8, 16, 32, 60];
@@ -31,6 +33,8 @@ pub struct Fleet {
     pub tally: Tally,
     pub gate: Semaphore,
     pub heartbeat: Duration,
+    pub behaviour: Behaviour,
+    pub sessions: Sessions,
 }
 
 /// Lives until told to end.
@@ -51,9 +55,14 @@ pub async fn live(fleet: Arc<Fleet>, index: usize, tls: Arc<ClientConfig>, mut m
         }
         // What a handshake needs is not kept for the life of the link.
         match Box::pin(connect(&fleet, index, Arc::clone(&tls))).await {
-            Ok((wire, voice)) => {
+            Ok((wire, mut voice)) => {
                 attempt = 0;
-                let reason = match talk(&fleet, wire, voice, &mut mode).await {
+                let talked = match fleet.behaviour {
+                    Behaviour::Good => talk(&fleet, wire, voice, &mut mode).await,
+                    Behaviour::Flood => wire.flood(&heartbeats(&mut voice, FLOOD).unwrap_or_default()).await,
+                    Behaviour::Deaf => deaf(wire, &mut voice).await,
+                };
+                let reason = match talked {
                     Ok(()) => "told to".to_owned(),
                     Err(error) => format!("{error}"),
                 };
@@ -116,6 +125,30 @@ async fn answer(wire: &mut Wire, reference: u64) -> anyhow::Result<bool> {
 
 fn is_reply_to(frame: &Frame<'_>, reference: u64) -> bool {
     &*frame.event == "phx_reply" && frame.reference == Some(reference.into())
+}
+
+/// Heartbeats of one write of a flood.
+const FLOOD: usize = 64;
+/// Heartbeats that a deaf device sends at first: less than what makes a flood, and more than the kernel holds replies for.
+const DEAF_BURST: usize = 20_000;
+/// … and each tenth of a second after that.
+const DEAF_RATE: usize = 10;
+
+fn heartbeats(voice: &mut Voice, count: usize) -> anyhow::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    for _ in 0..count {
+        bytes.extend(ws::text(&voice.heartbeat()?.0, rand::random()));
+    }
+    Ok(bytes)
+}
+
+/// Sends within the limits, reads nothing.
+async fn deaf(mut wire: Wire, voice: &mut Voice) -> anyhow::Result<()> {
+    wire.send_deaf(&heartbeats(voice, DEAF_BURST)?).await?;
+    loop {
+        sleep(Duration::from_millis(100)).await;
+        wire.send_deaf(&heartbeats(voice, DEAF_RATE)?).await?;
+    }
 }
 
 /// Holds the link until it is lost (an error) or the process is told otherwise.

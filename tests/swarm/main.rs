@@ -10,6 +10,7 @@ mod join;
 mod link;
 mod output;
 mod run;
+mod sessions;
 mod stamp;
 mod tally;
 mod ws;

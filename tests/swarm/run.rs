@@ -7,18 +7,17 @@ use anyhow::Context as _;
 use serde_json::json;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, interval};
+use tokio::time::{Instant, interval, interval_at};
 
 use super::args::Run;
 use super::commands::{self, Mode};
 use super::dial::{self, Server, Trust};
 use super::link::{Fleet, live};
+use super::sessions::Sessions;
 use super::{certs, join, output};
 
 /// How often the process looks whether there is something to tell.
 const TELL: Duration = Duration::from_millis(50);
-/// How often it tells of heartbeats.
-const BEATS: Duration = Duration::from_secs(10);
 
 /// Runs until told to end. One thread: what a swarm costs is then one core at most, and further processes take others.
 pub fn run(run: &Run) -> anyhow::Result<()> {
@@ -45,19 +44,21 @@ async fn swarm(run: &Run) -> anyhow::Result<()> {
             run.rate_parallel
         }),
         heartbeat: Duration::from_secs(run.heartbeat.max(1)),
+        behaviour: run.behave,
+        sessions: Sessions::default(),
     });
     let (mode, told) = watch::channel(Mode::Up);
     let mut devices = JoinSet::new();
     for (index, credential) in credentials.into_iter().enumerate() {
         let name = credential.identifier.clone();
-        let tls = dial::tls(run, &trust, credential).context(name)?;
+        let tls = dial::tls(run, &trust, &fleet.sessions, credential).context(name)?;
         devices.spawn(live(Arc::clone(&fleet), index, tls, told.clone()));
     }
     drop(told);
     tokio::spawn(commands::heed_signals(mode.clone()));
     if run.commands {
-        let fleet = Arc::clone(&fleet);
-        tokio::spawn(commands::read(mode.clone(), move || fleet.tally.begin_anew()));
+        let (fleet, mode) = (Arc::clone(&fleet), mode.clone());
+        tokio::spawn(async move { commands::read(mode, &fleet).await });
     }
     tell(&fleet, run, &mode).await;
     while devices.join_next().await.is_some() {}
@@ -68,7 +69,8 @@ async fn swarm(run: &Run) -> anyhow::Result<()> {
 /// Tells what happens until the end.
 async fn tell(fleet: &Fleet, run: &Run, mode: &watch::Sender<Mode>) {
     let mut looks = interval(TELL);
-    let mut beats = interval(BEATS);
+    let every = Duration::from_secs(run.beats_every.max(1));
+    let mut beats = interval_at(Instant::now() + every, every);
     let mut until: Option<Instant> = None;
     let mut told = mode.subscribe();
     loop {
@@ -83,7 +85,7 @@ async fn tell(fleet: &Fleet, run: &Run, mode: &watch::Sender<Mode>) {
                     mode.send_replace(Mode::Quit);
                 }
             }
-            _ = beats.tick() => if let Some(line) = fleet.tally.beats() { output::line(&line) },
+            _ = beats.tick() => output::line(&fleet.tally.beats()),
             Ok(()) = told.changed() => if *told.borrow() == Mode::Quit { return },
         }
     }

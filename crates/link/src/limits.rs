@@ -81,8 +81,9 @@ pub const CREDENTIAL_SKEW: Duration = Duration::from_secs(90);
 
 /// How often a device sends a heartbeat.
 pub const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(30);
-/// A link on which no byte arrived for this long is dead. Peers use the same number (device-link §1.3).
-pub const IDLE_TIMEOUT: Duration = Duration::from_mins(3);
+/// A link on which no message arrived for this long is dead: two heartbeats and a half. Other servers wait for 180 s
+/// (device-link §1.3); then a device whose network was cut would be shown as connected for longer than 90 s.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 /// How long a device waits before it joins again after a refused join (device-link §5.1).
 pub const REJOIN_AFTER: Duration = Duration::from_secs(5);
 /// Longest delay that a device may ask for when it reschedules an update.

@@ -10,8 +10,8 @@ use super::output;
 use crate::ca;
 use crate::config::{Inputs, read_master_key};
 use crate::devices;
-use crate::platform::Platform;
 use crate::platform::sweep::Sweep;
+use crate::platform::{Platform, tickets};
 
 /// The commands of `keys`.
 #[derive(Debug, Subcommand)]
@@ -69,13 +69,17 @@ impl Rotate {
         let shared = devices::service::secrets::reseal(&mut tx, platform, proof)
             .await
             .context("shared secrets")?;
+        let tickets = tickets::reseal(&mut tx, vault)
+            .await
+            .context("the keys of TLS session tickets")?;
         vault.retire(&mut tx, kept).await?;
         if let Some(master) = &new_master {
             vault.rewrap(&mut tx, master).await?;
         }
         tx.commit().await?;
         output::line(format_args!(
-            "Sealed anew: {secrets} secrets of the server, {keys} keys of CAs, {shared} secrets of products and devices."
+            "Sealed anew: {secrets} secrets of the server, {keys} keys of CAs, {shared} secrets of products and devices, \
+             {tickets} keys of TLS session tickets."
         ));
         if let Some(path) = &self.new_master_key {
             output::line(format_args!(

@@ -79,6 +79,12 @@ group! {
         /// How long a URL of firmware is good for: a number with s, m, h or d [env: MUSTER_FIRMWARE_URL_LIFETIME] [default: 24h]
         #[arg(value_name = "TIME", help_heading = "Addresses")]
         firmware_url_lifetime,
+        /// New connections of devices that are taken each second; more wait [env: MUSTER_DEVICE_CONNECT_RATE] [default: 4000]
+        #[arg(value_name = "N", help_heading = "Device listener")]
+        device_connect_rate,
+        /// TLS handshakes of devices at once; more wait [env: MUSTER_DEVICE_HANDSHAKES] [default: 1024]
+        #[arg(value_name = "N", help_heading = "Device listener")]
+        device_handshakes,
         /// A listener of its own for Prometheus: /metrics without a token [env: MUSTER_METRICS_ADDR]
         #[arg(value_name = "ADDR", help_heading = "Figures")]
         metrics_addr,

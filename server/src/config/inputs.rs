@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::flags::Group;
 
 /// Every key there is.
-const KEYS: [&str; 16] = [
+const KEYS: [&str; 18] = [
     "database_url",
     "store",
     "store_allow_http",
@@ -17,6 +17,8 @@ const KEYS: [&str; 16] = [
     "device_key",
     "web_addr",
     "device_addr",
+    "device_connect_rate",
+    "device_handshakes",
     "public_url",
     "firmware_url",
     "firmware_url_lifetime",

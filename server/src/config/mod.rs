@@ -18,6 +18,7 @@ pub use secrets::{Secret, read_master_key};
 use time::Duration;
 pub use values::{BaseUrl, LogFormat};
 
+use crate::links::admission::{self, Limits};
 use crate::platform::events::NatsUrl;
 use crate::platform::store::StoreUrl;
 use crate::platform::vault::MasterKey;
@@ -67,6 +68,8 @@ pub struct Front {
     pub metrics_addr: Option<SocketAddr>,
     /// What opens the figures on the web listener.
     pub metrics_token: Option<Secret>,
+    /// How many devices may come in.
+    pub limits: Limits,
 }
 
 /// What is logged, and how.
@@ -140,6 +143,8 @@ impl Front {
         );
         let metrics_addr = inputs.optional("metrics_addr", values::addr);
         let metrics_token = inputs.optional("metrics_token", values::token);
+        let rate = inputs.with_default("device_connect_rate", &admission::RATE.to_string(), values::count);
+        let handshakes = inputs.with_default("device_handshakes", &admission::HANDSHAKES.to_string(), values::count);
         Some(Self {
             web_addr: web_addr?,
             device_addr: device_addr?,
@@ -148,6 +153,10 @@ impl Front {
             firmware_url_lifetime: firmware_url_lifetime?,
             metrics_addr,
             metrics_token,
+            limits: Limits {
+                rate: rate?,
+                handshakes: handshakes?,
+            },
         })
     }
 }

@@ -16,6 +16,14 @@ const FIRMWARE_URL_LIFETIME_MIN: Duration = Duration::seconds(1);
 /// … and at most: who holds one needs no other proof.
 const FIRMWARE_URL_LIFETIME_MAX: Duration = Duration::days(7);
 
+/// A number of one or more.
+pub(super) fn count(text: &str) -> Result<u32, String> {
+    match text.parse() {
+        Ok(count) if count > 0 => Ok(count),
+        _ => Err(format!("is {text:?}, which is no whole number above 0.")),
+    }
+}
+
 /// A URL with nothing behind its authority: `https://host:port`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BaseUrl {

@@ -27,6 +27,21 @@ crate::declare_id! {
     LinkId
 }
 
+impl LinkId {
+    /// When the link was opened, to the millisecond.
+    pub fn opened_at(self) -> OffsetDateTime {
+        let (seconds, nanos) = self.0.get_timestamp().map_or((0, 0), |at| at.to_unix());
+        OffsetDateTime::from_unix_timestamp_nanos(i128::from(seconds) * 1_000_000_000 + i128::from(nanos))
+            .unwrap_or(OffsetDateTime::UNIX_EPOCH)
+    }
+
+    /// Not greater than any link that was opened at this time or later, and greater than any before.
+    pub fn first_at(at: OffsetDateTime) -> Self {
+        let millis = u64::try_from(at.unix_timestamp_nanos() / 1_000_000).unwrap_or_default();
+        Self(uuid::Builder::from_unix_timestamp_millis(millis, &[0; 10]).into_uuid())
+    }
+}
+
 /// Longest tag, in characters.
 pub const TAG_MAX: usize = 100;
 /// Most tags of one device or group.
@@ -323,6 +338,19 @@ pub struct RefusedDevice {
     pub count: i64,
 }
 
+/// A link of a device that has ended.
+#[derive(Debug, Clone)]
+pub struct PastLink {
+    /// The link; it says when it was opened.
+    pub link: LinkId,
+    /// When it ended.
+    pub ended_at: OffsetDateTime,
+    /// Why: a constant word.
+    pub reason: String,
+    /// From where it came.
+    pub address: String,
+}
+
 /// Which devices a list shows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filter {
@@ -427,6 +455,17 @@ pub struct Page {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_link_says_when_it_was_opened() {
+        let at = time::macros::datetime!(2026-08-20 10:11:12.345 UTC);
+        let first = LinkId::first_at(at);
+        assert_eq!(first.opened_at(), at);
+        assert!(LinkId::first_at(at - time::Duration::milliseconds(1)) < first);
+        let clock = crate::platform::clock::Clock::manual(at);
+        let made: LinkId = crate::platform::ids::Id::from_parts(&clock, &crate::platform::random::Random::system());
+        assert!(made >= first && made < LinkId::first_at(at + time::Duration::milliseconds(1)));
+    }
 
     #[test]
     fn identifiers_are_parsed() {

@@ -1,10 +1,13 @@
 //! What links tell of devices, and what was known before.
 
 use muster_link::Join;
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::identity::Peer;
 use super::model::{DeviceId, LinkId, Validation};
+use crate::accounts::OrgId;
+use crate::products::ProductId;
 
 /// What a device said when it joined, with the link that it said it on.
 #[derive(Debug, Clone)]
@@ -29,6 +32,40 @@ impl JoinRecord {
     pub fn validation(&self) -> Validation {
         Validation::reported(self.join.meta.firmware_validated)
     }
+}
+
+/// A device opened a link and has not joined by it yet.
+#[derive(Debug, Clone)]
+pub struct LinkStart {
+    /// Whose.
+    pub device: DeviceId,
+    /// The link.
+    pub link: LinkId,
+    /// From where.
+    pub address: String,
+    /// When.
+    pub at: OffsetDateTime,
+}
+
+/// A link that ended.
+#[derive(Debug, Clone)]
+pub struct LinkEnd {
+    /// Whose.
+    pub device: DeviceId,
+    /// The device's org.
+    pub org: OrgId,
+    /// The device's product.
+    pub product: ProductId,
+    /// The link.
+    pub link: LinkId,
+    /// From where.
+    pub address: String,
+    /// When something last came from it.
+    pub heard_at: OffsetDateTime,
+    /// When it ended.
+    pub ended_at: OffsetDateTime,
+    /// Why.
+    pub reason: &'static str,
 }
 
 /// What was stored of a device before it joined.

@@ -3,7 +3,9 @@
 use askama::Template;
 use time::OffsetDateTime;
 
-use super::model::{Connection, Device, DeviceCertificate, NewSecret, RefusedDevice, SharedSecret, Validation};
+use super::model::{
+    Connection, Device, DeviceCertificate, NewSecret, PastLink, RefusedDevice, SharedSecret, Validation,
+};
 use super::query::{self, QueryError};
 use crate::audit::Entry;
 use crate::deployments::Status;
@@ -287,6 +289,8 @@ pub(super) struct ShowPage<'a> {
     pub group: Option<&'a Group>,
     pub why: Why,
     pub history: &'a [UpdateEntry],
+    pub links: &'a [PastLink],
+    pub links_last_hour: i64,
     pub certificates: &'a [DeviceCertificate],
     pub refusals: Vec<&'a RefusedDevice>,
     pub activity: &'a [Entry],
@@ -296,7 +300,19 @@ pub(super) struct ShowPage<'a> {
     pub pem: String,
 }
 
+/// A device that opened more links than this in an hour flaps.
+const FLAPPING: i64 = 6;
+
 impl ShowPage<'_> {
+    fn flaps(&self) -> bool {
+        self.links_last_hour > FLAPPING
+    }
+
+    /// How long a link lasted, in seconds.
+    fn lasted(link: &PastLink) -> i64 {
+        (link.ended_at - link.link.opened_at()).whole_seconds().max(0)
+    }
+
     fn steps(&self) -> Vec<Step> {
         steps(self.device, self.history.first())
     }

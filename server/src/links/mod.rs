@@ -1,18 +1,24 @@
 //! Links: the websockets of devices.
 //!
-//! [`session`] decides, [`socket`] moves frames and nothing else, [`registry`] knows the one link of each device on this
-//! node. Database work never runs on a socket's thread: identities are looked up by [`identities`] and what devices say is
-//! written by [`writer`], both in batches.
+//! [`admission`] lets connections in at the rate that the node can serve, [`intake`] bounds what a device sends, [`socket`]
+//! moves frames and nothing else, [`session`] decides, [`registry`] knows the one link of each device on this node. Database
+//! work never runs on a socket's thread: identities are looked up by [`identities`] and what devices say is written by
+//! [`writer`], both in batches; certificates are issued by [`renewals`].
 
+pub mod admission;
 pub mod identities;
+mod intake;
+mod link;
 pub mod listener;
 mod news;
 mod registry;
+mod renewals;
 mod scripts;
 pub mod session;
 mod socket;
 mod terminals;
 pub mod tls;
+pub mod wire;
 mod writer;
 
 use std::sync::Arc;
@@ -23,7 +29,9 @@ use muster_link::{Push, Script, ScriptResult};
 use tokio_util::sync::CancellationToken;
 
 use self::identities::Identities;
+use self::intake::Unfinished;
 use self::registry::Registry;
+use self::renewals::Renewals;
 use self::scripts::Scripts;
 pub use self::scripts::{ScriptError, WAIT as SCRIPT_WAIT};
 use self::session::Relay;
@@ -32,10 +40,14 @@ pub use self::terminals::{Output, Terminal, Watch};
 use self::writer::Writer;
 use crate::deployments::Scheduler;
 use crate::devices::model::LinkId;
+use crate::devices::service as devices;
 use crate::devices::{DeviceId, Peer};
 use crate::firmware::FirmwareUrls;
 use crate::platform::Platform;
 use crate::platform::sweep::Sweep;
+
+/// Links of one statement, when they are said again.
+const SAID_AT_ONCE: usize = 1000;
 
 /// What the links of a node share. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -44,8 +56,10 @@ pub struct Links {
     registry: Arc<Registry>,
     identities: Identities,
     writer: Writer,
+    renewals: Renewals,
     terminals: Arc<Terminals>,
     scripts: Arc<Scripts>,
+    unfinished: Unfinished,
 }
 
 /// The tasks behind [`Links`]; each runs until it is told to stop.
@@ -54,6 +68,7 @@ pub struct Tasks {
     links: Links,
     identities: identities::Work,
     writer: writer::Work,
+    renewals: renewals::Work,
     urls: FirmwareUrls,
     scheduler: Scheduler,
 }
@@ -63,19 +78,23 @@ impl Links {
     pub fn new(platform: Platform, urls: FirmwareUrls, scheduler: Scheduler) -> (Self, Tasks) {
         let (identities, identity_work) = Identities::new();
         let (writer, writer_work) = Writer::new();
+        let (renewals, renewal_work) = Renewals::new();
         let registry = Arc::new(Registry::new(platform.metrics.clone()));
         let links = Self {
             platform,
             registry,
             identities,
             writer,
+            renewals,
             terminals: Arc::default(),
             scripts: Arc::default(),
+            unfinished: Unfinished::default(),
         };
         let tasks = Tasks {
             links: links.clone(),
             identities: identity_work,
             writer: writer_work,
+            renewals: renewal_work,
             urls,
             scheduler,
         };
@@ -134,7 +153,21 @@ impl Links {
         self.terminals.leave(peer.device(), link);
     }
 
-    /// Closes every link, a batch at a time, as the server stops.
+    /// Others took this node for dead: says again which devices have a link here.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn say_again(&self, proof: Sweep) -> sqlx::Result<()> {
+        for links in self.registry.joined().chunks(SAID_AT_ONCE) {
+            let mut tx = self.platform.db.begin().await?;
+            devices::reconnect(&mut tx, &self.platform, proof, links).await?;
+            tx.commit().await?;
+        }
+        self.platform.events.ring();
+        Ok(())
+    }
+
+    /// Closes every link, spread over a few seconds, as the server stops.
     pub async fn drain(&self) {
         self.registry.drain().await;
     }
@@ -147,6 +180,7 @@ impl Tasks {
             links,
             identities,
             writer,
+            renewals,
             urls,
             scheduler,
         } = self;
@@ -154,8 +188,9 @@ impl Tasks {
         tokio::join!(
             identities::run(platform.clone(), proof, identities, stop.clone()),
             writer::run(platform.clone(), proof, writer, urls.clone(), scheduler, stop.clone()),
-            news::run(platform, proof, Arc::clone(&links.registry), urls, stop.clone()),
-            registry::sweep_idle(Arc::clone(&links.registry), stop),
+            news::run(platform.clone(), proof, Arc::clone(&links.registry), urls, stop.clone()),
+            renewals::run(platform, proof, Arc::clone(&links.registry), renewals, stop.clone()),
+            registry::watch(Arc::clone(&links.registry), links.unfinished.clone(), stop),
         );
     }
 }

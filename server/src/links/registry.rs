@@ -1,27 +1,33 @@
 //! The one link of each device on this node: newest wins.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use muster_link::Push;
 use muster_link::limits::IDLE_TIMEOUT;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
+use super::intake::Unfinished;
 use super::session::Closing;
-use crate::devices::DeviceId;
+use super::wire::Wire;
 use crate::devices::model::LinkId;
+use crate::devices::{DeviceId, Peer};
 use crate::platform::metrics::Metrics;
 
 /// The map is cut so that connects do not wait for each other.
 const SHARDS: usize = 16;
-/// Idle links are looked for this often.
-const LOOK: Duration = Duration::from_secs(10);
-/// Links closed at once while draining.
-const DRAIN_BATCH: usize = 1000;
-/// How long the next batch waits, so that not all devices dial at once.
-const DRAIN_PAUSE: Duration = Duration::from_millis(200);
+/// Links that are idle or stuck are looked for this often.
+const LOOK: Duration = Duration::from_secs(5);
+/// A link whose peer has taken nothing of what waits for it for this long is cut.
+const STUCK_MAX: Duration = Duration::from_secs(20);
+/// A drain lasts at most this long: devices that are told one after the other dial one after the other.
+const DRAIN: Duration = Duration::from_secs(8);
+/// … and no longer than this many links a second take.
+const DRAIN_RATE: usize = 1000;
+/// Pauses of a drain.
+const DRAIN_PAUSE: Duration = Duration::from_millis(100);
 
 /// What a link is told from outside of its socket.
 #[derive(Debug, Clone)]
@@ -43,35 +49,20 @@ pub trait Handle: std::fmt::Debug + Send + Sync {
 pub struct Entry {
     /// The link.
     pub link: LinkId,
+    /// What it may be cut by: the credential that it was proved by, and the device's product.
+    roots: [Uuid; 2],
     handle: Box<dyn Handle>,
-    heard: Arc<Heard>,
+    wire: Arc<Wire>,
 }
 
-/// When a link was last heard, without a lock.
-#[derive(Debug)]
-pub struct Heard {
-    origin: Instant,
-    millis: AtomicU64,
-}
-
-impl Heard {
-    fn new() -> Self {
-        Self {
-            origin: Instant::now(),
-            millis: AtomicU64::new(0),
+impl Entry {
+    /// Hands an order over; a link that has no room for it is cut.
+    fn order(&self, order: Order) -> bool {
+        let is_taken = self.handle.order(order);
+        if !is_taken {
+            self.wire.cut(Closing::SlowReader);
         }
-    }
-
-    /// Bytes came.
-    pub fn now(&self) {
-        self.millis
-            .store(self.origin.elapsed().as_millis() as u64, Ordering::Relaxed);
-    }
-
-    fn silence(&self) -> Duration {
-        self.origin
-            .elapsed()
-            .saturating_sub(Duration::from_millis(self.millis.load(Ordering::Relaxed)))
+        is_taken
     }
 }
 
@@ -97,22 +88,22 @@ impl Registry {
     }
 
     /// Enters a link. An older one of the device is closed.
-    pub fn enter(&self, device: DeviceId, link: LinkId, handle: Box<dyn Handle>) -> Arc<Heard> {
-        let heard = Arc::new(Heard::new());
+    pub fn enter(&self, peer: &Peer, link: LinkId, handle: Box<dyn Handle>, wire: Arc<Wire>) {
+        let device = peer.device();
         let entry = Entry {
             link,
+            roots: [peer.credential().id(), peer.product().0],
             handle,
-            heard: Arc::clone(&heard),
+            wire,
         };
         let older = self.shard(device).insert(device, entry);
         match older {
             Some(older) => {
-                older.handle.order(Order::Close(Closing::Replaced));
+                older.order(Order::Close(Closing::Replaced));
             }
             None => self.metrics.links_open.inc(),
         }
         self.metrics.links_accepted.inc();
-        heard
     }
 
     /// Takes a link off, unless a newer one has its place.
@@ -129,29 +120,39 @@ impl Registry {
         self.shard(device).contains_key(&device)
     }
 
-    /// Tells a device; false when it has no link here. A link whose queue is full is closed by its own side.
+    /// Tells a device; false when it has no link here, or one that does not take what it is sent and is cut.
     pub fn tell(&self, device: DeviceId, push: Push) -> bool {
         self.shard(device)
             .get(&device)
-            .is_some_and(|entry| entry.handle.order(Order::Tell(Box::new(push))))
+            .is_some_and(|entry| entry.order(Order::Tell(Box::new(push))))
     }
 
     /// Ends a device's link.
     pub fn close(&self, device: DeviceId, closing: Closing) {
         if let Some(entry) = self.shard(device).get(&device) {
-            entry.handle.order(Order::Close(closing));
+            entry.order(Order::Close(closing));
         }
     }
 
     /// Ends these links, where they are of this node.
     pub fn close_links(&self, links: &HashSet<LinkId>, closing: Closing) {
-        if links.is_empty() {
-            return;
+        if !links.is_empty() {
+            self.close_where(closing, |entry| links.contains(&entry.link));
         }
+    }
+
+    /// Ends the links that rest on these credentials or products.
+    pub fn close_resting_on(&self, roots: &HashSet<Uuid>, closing: Closing) {
+        if !roots.is_empty() {
+            self.close_where(closing, |entry| entry.roots.iter().any(|root| roots.contains(root)));
+        }
+    }
+
+    fn close_where(&self, closing: Closing, is_meant: impl Fn(&Entry) -> bool) {
         for shard in &self.shards {
             let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
-            for entry in shard.values().filter(|entry| links.contains(&entry.link)) {
-                entry.handle.order(Order::Close(closing));
+            for entry in shard.values().filter(|entry| is_meant(entry)) {
+                entry.order(Order::Close(closing));
             }
         }
     }
@@ -164,19 +165,30 @@ impl Registry {
             .sum()
     }
 
-    fn devices(&self, pick: impl Fn(&Entry) -> bool) -> Vec<DeviceId> {
+    fn devices(&self) -> Vec<DeviceId> {
         let mut devices = Vec::new();
         for shard in &self.shards {
-            let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
-            devices.extend(shard.iter().filter(|(_, entry)| pick(entry)).map(|(device, _)| *device));
+            devices.extend(shard.lock().unwrap_or_else(PoisonError::into_inner).keys());
         }
         devices
     }
 
-    /// Closes every link, a batch at a time.
+    /// The links that joined.
+    pub fn joined(&self) -> Vec<(DeviceId, LinkId)> {
+        let mut joined = Vec::new();
+        for shard in &self.shards {
+            let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            let entries = shard.iter().filter(|(_, entry)| entry.wire.is_joined());
+            joined.extend(entries.map(|(device, entry)| (*device, entry.link)));
+        }
+        joined
+    }
+
+    /// Closes every link, spread over a few seconds, so that not all devices dial at once.
     pub async fn drain(&self) {
-        let all = self.devices(|_| true);
-        for (index, batch) in all.chunks(DRAIN_BATCH).enumerate() {
+        let all = self.devices();
+        let batch = all.len().div_ceil(turns(all.len())).max(1);
+        for (index, batch) in all.chunks(batch).enumerate() {
             if index > 0 {
                 tokio::time::sleep(DRAIN_PAUSE).await;
             }
@@ -185,27 +197,49 @@ impl Registry {
             }
         }
     }
+
+    /// Ends links that were not heard for too long, and cuts those that cannot be told to end.
+    fn look(&self) {
+        for shard in &self.shards {
+            let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            for entry in shard.values() {
+                let silence = entry.wire.silence();
+                if entry.wire.stuck() > STUCK_MAX {
+                    entry.wire.cut(Closing::SlowReader);
+                } else if silence > IDLE_TIMEOUT + 2 * LOOK {
+                    entry.wire.cut(Closing::Idle);
+                } else if silence > IDLE_TIMEOUT {
+                    entry.order(Order::Close(Closing::Idle));
+                }
+            }
+        }
+    }
 }
 
-/// Closes links that were not heard for too long, until told to stop. One timer for all of them.
-pub async fn sweep_idle(registry: Arc<Registry>, stop: CancellationToken) {
+/// In how many turns so many links are told to end.
+fn turns(links: usize) -> usize {
+    let lasts = DRAIN.min(Duration::from_secs_f64(links as f64 / DRAIN_RATE as f64));
+    (lasts.as_secs_f64() / DRAIN_PAUSE.as_secs_f64()).ceil().max(1.0) as usize
+}
+
+/// Watches over the links until told to stop. One timer for all of them.
+pub async fn watch(registry: Arc<Registry>, unfinished: Unfinished, stop: CancellationToken) {
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
-            () = tokio::time::sleep(LOOK) => {}
+            () = tokio::time::sleep(LOOK) => registry.look(),
         }
-        for device in registry.devices(|entry| entry.heard.silence() > IDLE_TIMEOUT) {
-            registry.close(device, Closing::Idle);
-        }
+        registry.metrics.unfinished_bytes.set(unfinished.bytes() as i64);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::accounts::OrgId;
+    use crate::products::ProductId;
     use muster_link::ToDevice;
     use std::sync::Mutex;
-    use uuid::Uuid;
 
     #[derive(Debug, Clone, Default)]
     struct Orders(Arc<Mutex<Vec<String>>>);
@@ -217,14 +251,34 @@ mod tests {
         }
     }
 
+    fn peer(device: DeviceId, product: u128) -> Peer {
+        Peer::of_test(device, OrgId(Uuid::nil()), ProductId(Uuid::from_u128(product)))
+    }
+
+    #[test]
+    fn links_that_rest_on_what_is_gone_end_and_others_stay() {
+        let registry = Registry::new(Metrics::new().unwrap());
+        let (first, second) = (Orders::default(), Orders::default());
+        for (number, orders) in [(1, &first), (2, &second)] {
+            let (device, link) = (DeviceId(Uuid::from_u128(number)), LinkId(Uuid::from_u128(number)));
+            registry.enter(&peer(device, number), link, Box::new(orders.clone()), Arc::default());
+        }
+        registry.close_resting_on(&HashSet::from([Uuid::from_u128(2), Uuid::from_u128(9)]), Closing::Cut);
+        assert!(first.0.lock().unwrap().is_empty());
+        assert_eq!(*second.0.lock().unwrap(), ["Close(Cut)"]);
+        // The secret that both came by.
+        registry.close_resting_on(&HashSet::from([Uuid::nil()]), Closing::Cut);
+        assert_eq!(*first.0.lock().unwrap(), ["Close(Cut)"]);
+    }
+
     #[test]
     fn newest_link_wins_and_a_late_goodbye_changes_nothing() {
         let registry = Registry::new(Metrics::new().unwrap());
         let device = DeviceId(Uuid::from_u128(7));
         let (old, new) = (LinkId(Uuid::from_u128(1)), LinkId(Uuid::from_u128(2)));
         let (first, second) = (Orders::default(), Orders::default());
-        registry.enter(device, old, Box::new(first.clone()));
-        registry.enter(device, new, Box::new(second.clone()));
+        registry.enter(&peer(device, 1), old, Box::new(first.clone()), Arc::default());
+        registry.enter(&peer(device, 1), new, Box::new(second.clone()), Arc::default());
         assert_eq!(*first.0.lock().unwrap(), ["Close(Replaced)"]);
         registry.leave(device, old);
         assert!(registry.tell(device, ToDevice::Reboot.into()));
@@ -232,5 +286,48 @@ mod tests {
         registry.leave(device, new);
         assert!(!registry.has(device));
         assert_eq!(registry.len(), 0);
+    }
+
+    #[derive(Debug)]
+    struct Full;
+
+    impl Handle for Full {
+        fn order(&self, _: Order) -> bool {
+            false
+        }
+    }
+
+    #[test]
+    fn a_link_that_takes_no_more_orders_is_cut() {
+        let registry = Registry::new(Metrics::new().unwrap());
+        let (device, wire) = (DeviceId(Uuid::from_u128(7)), Arc::<Wire>::default());
+        registry.enter(
+            &peer(device, 1),
+            LinkId(Uuid::from_u128(1)),
+            Box::new(Full),
+            Arc::clone(&wire),
+        );
+        assert_eq!(wire.was_cut(), None);
+        assert!(!registry.tell(device, ToDevice::Reboot.into()));
+        assert_eq!(wire.was_cut(), Some(Closing::SlowReader));
+    }
+
+    #[test]
+    fn a_drain_is_spread_over_seconds() {
+        assert_eq!([0, 1, 50].map(turns), [1, 1, 1]);
+        assert_eq!([1000, 3000].map(turns), [10, 30]);
+        assert_eq!([8000, 15_000, 1_000_000].map(turns), [80, 80, 80]);
+    }
+
+    #[tokio::test]
+    async fn a_drain_tells_every_link_once() {
+        let registry = Registry::new(Metrics::new().unwrap());
+        let orders = Orders::default();
+        for number in 0..150 {
+            let (device, link) = (DeviceId(Uuid::from_u128(number)), LinkId(Uuid::from_u128(number)));
+            registry.enter(&peer(device, 1), link, Box::new(orders.clone()), Arc::default());
+        }
+        registry.drain().await;
+        assert_eq!(*orders.0.lock().unwrap(), vec!["Close(Drain)"; 150]);
     }
 }

@@ -1,25 +1,38 @@
-//! Frames in, session's effects out. The only file that knows actix-web-actors, which is deprecated upstream.
+//! Frames in, a link's acts out. The only file that knows actix-web-actors, which is deprecated upstream.
+//!
+//! A socket is polled by the connection under it, as long as what it sends is taken; so what waits to be sent is bounded by
+//! what may come in at once. A peer that does not read is ended from outside (`registry::watch`).
 
+use std::cell::RefCell;
+use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Context as Task, Poll, ready};
+use std::time::Instant;
 
-use actix::{Actor, ActorContext as _, AsyncContext as _, Handler, Recipient, Running, StreamHandler, WrapFuture as _};
-use actix::{ActorFutureExt as _, SpawnHandle};
-use actix_http::ws::{CloseCode, CloseReason, Codec, Item, ProtocolError};
+use actix::{
+    Actor, ActorContext as _, ActorFutureExt as _, AsyncContext as _, Handler, Recipient, Running, StreamHandler,
+    WrapFuture as _,
+};
+use actix_http::ws::{CloseCode, CloseReason, Codec, ProtocolError};
+use actix_web::error::PayloadError;
 use actix_web::{HttpRequest, HttpResponse, web};
 use actix_web_actors::ws::{Message as WsMessage, WebsocketContext, WsResponseBuilder};
-use tokio::sync::oneshot;
+use bytes::Bytes;
+use futures_util::Stream;
+use tokio::time::Sleep;
 
 use super::Links;
-use super::registry::{Handle, Heard, Order};
-use super::session::{Closing, Effect, Input, Session, Welcome};
-use super::writer::Entry;
+use super::intake::{Intake, Passed};
+use super::link::{Act, Link};
+use super::registry::{Handle, Order};
+use super::session::{Closing, Input};
+use super::wire::Wire;
 use crate::devices::Peer;
-use crate::devices::model::LinkId;
-use crate::devices::service::JoinRecord;
 use muster_link::limits::MESSAGE_MAX;
 use muster_link::{Encoding, Message};
 
-/// Orders that may wait for a socket; one more closes the link.
+/// Orders that may wait for a socket; one more cuts the link.
 const ORDERS_MAX: usize = 32;
 
 /// Answers the upgrade and starts the link.
@@ -31,36 +44,81 @@ pub(super) fn start(
     request: &HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, actix_web::Error> {
-    let link: LinkId = links.platform.new_id();
+    let wire = request.conn_data::<Arc<Wire>>().cloned().unwrap_or_default();
+    let gate = Gate(Rc::new(RefCell::new(Gated {
+        intake: Intake::new(links.unfinished.clone(), Instant::now()),
+        ended: None,
+        pause: None,
+    })));
     let socket = Socket {
-        links: links.clone(),
-        peer,
-        link,
-        address,
-        session: Session::new(encoding),
-        heard: None,
-        parts: Vec::new(),
-        parts_are_text: true,
-        end: None,
+        link: Link::new(links, peer, address, encoding, Arc::clone(&wire)),
+        wire,
+        gate: Gate(Rc::clone(&gate.0)),
     };
-    let codec = Codec::new().max_size(MESSAGE_MAX);
-    WsResponseBuilder::new(socket, request, payload)
-        .codec(codec)
+    WsResponseBuilder::new(socket, request, Admitted { payload, gate })
+        .codec(Codec::new())
         .frame_size(MESSAGE_MAX)
         .start()
 }
 
+/// What stands between the connection's bytes and the socket; both know it.
+#[derive(Debug)]
+struct Gate(Rc<RefCell<Gated>>);
+
+#[derive(Debug)]
+struct Gated {
+    intake: Intake,
+    ended: Option<Ended>,
+    pause: Option<Pin<Box<Sleep>>>,
+}
+
+#[derive(Debug)]
+enum Ended {
+    Lost,
+    Refused(Closing),
+}
+
+/// The connection's bytes, as far as they may pass.
+struct Admitted {
+    payload: web::Payload,
+    gate: Gate,
+}
+
+impl Stream for Admitted {
+    type Item = Result<Bytes, PayloadError>;
+
+    fn poll_next(self: Pin<&mut Self>, task: &mut Task<'_>) -> Poll<Option<Self::Item>> {
+        let Self { payload, gate } = self.get_mut();
+        let mut gate = gate.0.borrow_mut();
+        loop {
+            if let Some(pause) = &mut gate.pause {
+                ready!(pause.as_mut().poll(task));
+                gate.pause = None;
+            }
+            match gate.intake.pass(Instant::now()) {
+                Ok(Passed::Frames(frames)) => return Poll::Ready(Some(Ok(frames))),
+                Ok(Passed::Wait(time)) => gate.pause = Some(Box::pin(tokio::time::sleep(time))),
+                Ok(Passed::Nothing) => match ready!(Pin::new(&mut *payload).poll_next(task)) {
+                    Some(Ok(bytes)) => gate.intake.push(&bytes),
+                    end => {
+                        gate.ended = Some(Ended::Lost);
+                        return Poll::Ready(end);
+                    }
+                },
+                Err(closing) => {
+                    gate.ended = Some(Ended::Refused(closing));
+                    return Poll::Ready(Some(Err(PayloadError::Overflow)));
+                }
+            }
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Socket {
-    links: Links,
-    peer: Peer,
-    link: LinkId,
-    address: String,
-    session: Session,
-    heard: Option<Arc<Heard>>,
-    parts: Vec<u8>,
-    parts_are_text: bool,
-    end: Option<&'static str>,
+    link: Link,
+    wire: Arc<Wire>,
+    gate: Gate,
 }
 
 type Context = WebsocketContext<Socket>;
@@ -83,59 +141,38 @@ impl Actor for Socket {
 
     fn started(&mut self, context: &mut Context) {
         context.set_mailbox_capacity(ORDERS_MAX);
-        let handle = SocketHandle(context.address().recipient());
-        self.heard = Some(
-            self.links
-                .registry
-                .enter(self.peer.device(), self.link, Box::new(handle)),
-        );
+        self.link.enter(Box::new(SocketHandle(context.address().recipient())));
     }
 
     fn stopping(&mut self, _: &mut Context) -> Running {
-        let reason = self.end.unwrap_or("closed");
-        self.links.forget(&self.peer, self.link);
-        self.links
-            .platform
-            .metrics
-            .links_closed
-            .with_label_values(&[reason])
-            .inc();
-        let (writer, entry) = (
-            self.links.writer.clone(),
-            Entry::End(self.peer.clone(), self.link, reason),
-        );
-        actix::spawn(async move { writer.write_end(entry).await });
+        actix::spawn(self.link.leave());
         Running::Stop
     }
 }
 
 impl StreamHandler<Result<WsMessage, ProtocolError>> for Socket {
     fn handle(&mut self, message: Result<WsMessage, ProtocolError>, context: &mut Context) {
-        if let Some(heard) = &self.heard {
-            heard.now();
-        }
+        self.wire.heard();
         match message {
             Ok(WsMessage::Text(text)) => self.input(Input::Text(&text), context),
             Ok(WsMessage::Binary(bytes)) => self.input(Input::Binary(&bytes), context),
-            Ok(WsMessage::Continuation(item)) => self.part(item, context),
+            Ok(WsMessage::Continuation(item)) => {
+                let acts = self.link.part(item);
+                self.perform(acts, context);
+            }
             Ok(WsMessage::Ping(data)) => context.pong(&data),
             Ok(WsMessage::Pong(_) | WsMessage::Nop) => {}
             Ok(WsMessage::Close(_)) => {
-                self.end.get_or_insert("closed");
+                self.link.ends("closed");
                 context.close(None);
                 context.stop();
             }
-            Err(ProtocolError::Io(_)) => {
-                self.end.get_or_insert("lost");
-                context.stop();
-            }
-            Err(ProtocolError::Overflow) => self.close(Closing::TooLarge, context),
-            Err(_) => self.close(Closing::Malformed, context),
+            Err(error) => self.failed(&error, context),
         }
     }
 
     fn finished(&mut self, context: &mut Context) {
-        self.end.get_or_insert("lost");
+        self.link.ends("lost");
         context.stop();
     }
 }
@@ -153,69 +190,44 @@ impl Handler<Ordered> for Socket {
 
 impl Socket {
     fn input(&mut self, input: Input<'_>, context: &mut Context) {
-        for effect in self.session.handle(input) {
-            match effect {
-                Effect::Send(Message::Text(text)) => context.text(text),
-                Effect::Send(Message::Binary(bytes)) => context.binary(bytes),
-                Effect::Join(join) => drop(self.join(*join, context)),
-                Effect::Report(report) => {
-                    if !self.links.writer.write(Entry::Report(self.peer.clone(), report)) {
-                        self.close(Closing::Overloaded, context);
-                    }
+        let acts = self.link.handle(input);
+        self.perform(acts, context);
+    }
+
+    fn perform(&mut self, acts: Vec<Act>, context: &mut Context) {
+        for act in acts {
+            match act {
+                Act::Send(Message::Text(text)) => context.text(text),
+                Act::Send(Message::Binary(bytes)) => context.binary(bytes),
+                Act::Widen(message_max) => self.gate.0.borrow_mut().intake.widen(message_max),
+                Act::Await(answered) => {
+                    let answered = answered.into_actor(self).map(|answer, socket, context| {
+                        let input = answer.map_or(Input::NotJoined, |welcome| Input::Joined(Box::new(welcome)));
+                        socket.input(input, context);
+                    });
+                    context.spawn(answered);
                 }
-                Effect::Relay(said) => self.links.relay(&self.peer, self.link, said),
-                Effect::Close(closing) => self.close(closing, context),
+                Act::Close(closing) => self.close(closing, context),
             }
         }
     }
 
-    fn join(&mut self, join: muster_link::Join, context: &mut Context) -> SpawnHandle {
-        let (answer, answered) = oneshot::channel::<Welcome>();
-        let record = JoinRecord {
-            peer: self.peer.clone(),
-            link: self.link,
-            address: self.address.clone(),
-            join,
-        };
-        self.links.writer.write(Entry::Join(Box::new(record), answer));
-        context.spawn(answered.into_actor(self).map(|answer, socket, context| {
-            let input = answer.map_or(Input::NotJoined, |welcome| Input::Joined(Box::new(welcome)));
-            socket.input(input, context);
-        }))
-    }
-
-    /// A message in parts counts against the same limit as a whole one.
-    fn part(&mut self, item: Item, context: &mut Context) {
-        let (bytes, is_last) = match item {
-            Item::FirstText(bytes) => {
-                (self.parts, self.parts_are_text) = (Vec::new(), true);
-                (bytes, false)
+    /// The codec gives out bad UTF-8 and reserved bits as failures of the connection, which the gate knows better.
+    fn failed(&mut self, error: &ProtocolError, context: &mut Context) {
+        let ended = self.gate.0.borrow_mut().ended.take();
+        match (ended, error) {
+            (Some(Ended::Refused(closing)), _) => self.close(closing, context),
+            (Some(Ended::Lost), _) => {
+                self.link.ends("lost");
+                context.stop();
             }
-            Item::FirstBinary(bytes) => {
-                (self.parts, self.parts_are_text) = (Vec::new(), false);
-                (bytes, false)
-            }
-            Item::Continue(bytes) => (bytes, false),
-            Item::Last(bytes) => (bytes, true),
-        };
-        if self.parts.len() + bytes.len() > self.session.message_max() {
-            return self.close(Closing::TooLarge, context);
-        }
-        self.parts.extend_from_slice(&bytes);
-        if is_last {
-            let whole = std::mem::take(&mut self.parts);
-            if !self.parts_are_text {
-                return self.input(Input::Binary(&whole), context);
-            }
-            match std::str::from_utf8(&whole) {
-                Ok(text) => self.input(Input::Text(text), context),
-                Err(_) => self.close(Closing::Malformed, context),
-            }
+            (None, ProtocolError::Overflow) => self.close(Closing::TooLarge, context),
+            (None, _) => self.close(Closing::Malformed, context),
         }
     }
 
     fn close(&mut self, closing: Closing, context: &mut Context) {
-        self.end.get_or_insert(closing.reason());
+        self.link.ends(closing.reason());
         context.close(Some(CloseReason {
             code: CloseCode::from(closing.code()),
             description: None,

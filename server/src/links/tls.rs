@@ -2,7 +2,6 @@
 //! shows one must prove that the private key is theirs, and that is all. Who it is, and whether it may come in, is decided
 //! on every connection by `devices::identity` from [`PeerChain`]: a resumed session has not been verified anew.
 
-use std::any::Any;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -17,17 +16,16 @@ use rustls::{DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureSc
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 
+use crate::platform::tickets::Tickets;
+
 /// The certificates that the peer showed, its own first. A link without it showed none.
 #[derive(Debug, Clone)]
 pub struct PeerChain(pub Vec<CertificateDer<'static>>);
 
 /// Stores the peer's certificates with the connection, where `HttpRequest::conn_data::<PeerChain>()` finds them.
-pub fn on_connect(io: &dyn Any, extensions: &mut Extensions) {
-    let Some(stream) = io.downcast_ref::<TlsStream<TcpStream>>() else {
-        return;
-    };
+pub fn note_peer(stream: &TlsStream<TcpStream>, data: &mut Extensions) {
     if let Some(chain) = stream.get_ref().1.peer_certificates() {
-        extensions.insert(PeerChain(chain.iter().map(|one| one.clone().into_owned()).collect()));
+        data.insert(PeerChain(chain.iter().map(|one| one.clone().into_owned()).collect()));
     }
 }
 
@@ -56,6 +54,13 @@ pub fn config(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>) 
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
         .with_client_cert_verifier(verifier)
         .with_single_cert(chain, key)
+}
+
+/// The same with session tickets, one a connection: a device keeps one session.
+pub fn with_tickets(mut config: ServerConfig, tickets: Tickets) -> ServerConfig {
+    config.ticketer = Arc::new(tickets);
+    config.send_tls13_tickets = 1;
+    config
 }
 
 /// Accepts every certificate whose private key the peer has.

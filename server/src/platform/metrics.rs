@@ -16,6 +16,15 @@ pub struct Metrics {
     pub links_closed: IntCounterVec,
     /// Codes of connects that were run, by outcome.
     pub connecting_codes: IntCounterVec,
+    /// Bytes of frames that have not come whole.
+    pub unfinished_bytes: IntGauge,
+    /// TLS handshakes of devices that are going on now.
+    pub handshakes: IntGauge,
+    /// TLS handshakes of devices that ended, by outcome.
+    pub handshakes_ended: IntCounterVec,
+    /// How often the device listener was left alone for a moment: the rate of connections or the handshakes were at their
+    /// limit.
+    pub connections_held: IntCounter,
     /// Updates ended, by outcome.
     pub updates_ended: IntCounterVec,
     /// Firmware uploads, by outcome.
@@ -45,6 +54,23 @@ impl Metrics {
                 "Codes of connects run by devices",
                 "outcome",
             )?,
+            unfinished_bytes: IntGauge::new(
+                "muster_links_unfinished_bytes",
+                "Bytes that are held of device messages that have not come whole",
+            )?,
+            handshakes: IntGauge::new(
+                "muster_device_handshakes",
+                "TLS handshakes of devices that are going on now",
+            )?,
+            handshakes_ended: counters(
+                "muster_device_handshakes_ended_total",
+                "TLS handshakes of devices that ended",
+                "outcome",
+            )?,
+            connections_held: IntCounter::new(
+                "muster_device_connections_held_total",
+                "Times that new connections of devices had to wait",
+            )?,
             updates_ended: counters("muster_updates_ended_total", "Updates of devices that ended", "outcome")?,
             uploads: counters("muster_firmware_uploads_total", "Firmware uploads", "outcome")?,
             firmware_bytes_sent: IntCounter::new(
@@ -66,12 +92,16 @@ impl Metrics {
         let registry = &self.registry;
         registry.register(Box::new(self.links_open.clone()))?;
         registry.register(Box::new(self.links_accepted.clone()))?;
+        registry.register(Box::new(self.unfinished_bytes.clone()))?;
+        registry.register(Box::new(self.handshakes.clone()))?;
+        registry.register(Box::new(self.connections_held.clone()))?;
         registry.register(Box::new(self.firmware_bytes_sent.clone()))?;
         registry.register(Box::new(self.http_seconds.clone()))?;
         for counters in [
             &self.links_refused,
             &self.links_closed,
             &self.connecting_codes,
+            &self.handshakes_ended,
             &self.updates_ended,
             &self.uploads,
             &self.http_requests,

@@ -14,6 +14,7 @@ pub mod postgres;
 pub mod random;
 pub mod store;
 pub mod sweep;
+pub mod tickets;
 pub mod vault;
 
 use sqlx::PgPool;

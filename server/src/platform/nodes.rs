@@ -13,33 +13,42 @@ pub const DEAD_AFTER: Duration = Duration::seconds(20);
 /// How often a node says that it is alive.
 pub const BEAT: std::time::Duration = std::time::Duration::from_secs(5);
 
-/// Says that this node is alive.
+/// Says that this node is alive; whether it is new on the list, or was taken off it.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn beat(conn: &mut PgConnection, node: NodeId, now: OffsetDateTime) -> sqlx::Result<()> {
-    sqlx::query!(
-        "INSERT INTO nodes (id, started_at, seen_at) VALUES ($1, $2, $2) ON CONFLICT (id) DO UPDATE SET seen_at = $2",
+pub async fn beat(conn: &mut PgConnection, node: NodeId, now: OffsetDateTime) -> sqlx::Result<bool> {
+    sqlx::query_scalar!(
+        r#"INSERT INTO nodes (id, started_at, seen_at) VALUES ($1, $2, $2) ON CONFLICT (id) DO UPDATE SET seen_at = $2
+           RETURNING xmax = 0 AS "is_new!""#,
         node.0,
         now
     )
-    .execute(conn)
-    .await?;
-    Ok(())
+    .fetch_one(conn)
+    .await
 }
 
-/// Takes this node and every dead one off the list.
+/// Takes dead nodes off the list, but not this one; how many.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn leave(conn: &mut PgConnection, node: NodeId, now: OffsetDateTime) -> sqlx::Result<()> {
-    sqlx::query!(
-        "DELETE FROM nodes WHERE id = $1 OR seen_at < $2",
+pub async fn bury(conn: &mut PgConnection, node: NodeId, now: OffsetDateTime) -> sqlx::Result<u64> {
+    let buried = sqlx::query!(
+        "DELETE FROM nodes WHERE id <> $1 AND seen_at < $2",
         node.0,
         now - DEAD_AFTER
-    )
-    .execute(conn)
-    .await?;
+    );
+    Ok(buried.execute(conn).await?.rows_affected())
+}
+
+/// Takes this node off the list.
+///
+/// # Errors
+/// When the database fails.
+pub async fn leave(conn: &mut PgConnection, node: NodeId) -> sqlx::Result<()> {
+    sqlx::query!("DELETE FROM nodes WHERE id = $1", node.0)
+        .execute(conn)
+        .await?;
     Ok(())
 }
 
@@ -70,18 +79,21 @@ mod tests {
     }
 
     #[sqlx::test(migrator = "crate::platform::db::MIGRATOR")]
-    async fn a_node_that_leaves_takes_the_dead_with_it_and_not_the_living(db: PgPool) {
+    async fn the_dead_are_buried_and_neither_the_living_nor_oneself(db: PgPool) {
         let (clock, random) = (Clock::manual(datetime!(2026-01-01 00:00 UTC)), Random::system());
-        let [dead, living, leaving] = [(); 3].map(|()| NodeId::from_parts(&clock, &random));
+        let [dead, living, own] = [(); 3].map(|()| NodeId::from_parts(&clock, &random));
         let mut conn = db.acquire().await.unwrap();
-        beat(&mut conn, dead, clock.now()).await.unwrap();
-        clock.advance(DEAD_AFTER);
-        beat(&mut conn, living, clock.now()).await.unwrap();
-        clock.advance(Duration::seconds(1));
-        beat(&mut conn, leaving, clock.now()).await.unwrap();
-        beat(&mut conn, leaving, clock.now()).await.unwrap();
-        assert_eq!(count(&db).await, 3);
-        leave(&mut conn, leaving, clock.now()).await.unwrap();
-        assert_eq!(count(&db).await, 1);
+        for node in [dead, own] {
+            assert!(beat(&mut conn, node, clock.now()).await.unwrap());
+        }
+        clock.advance(DEAD_AFTER + Duration::seconds(1));
+        assert!(beat(&mut conn, living, clock.now()).await.unwrap());
+        assert!(!beat(&mut conn, living, clock.now()).await.unwrap());
+        assert_eq!(bury(&mut conn, own, clock.now()).await.unwrap(), 1);
+        assert_eq!(bury(&mut conn, own, clock.now()).await.unwrap(), 0);
+        assert!(!beat(&mut conn, own, clock.now()).await.unwrap());
+        assert!(beat(&mut conn, dead, clock.now()).await.unwrap());
+        leave(&mut conn, own).await.unwrap();
+        assert_eq!(count(&db).await, 2);
     }
 }

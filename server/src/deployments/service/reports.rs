@@ -251,16 +251,20 @@ pub async fn disconnected(
     devices::set_progress(conn, proof, &cleared).await
 }
 
-/// Ends the links of nodes that are dead, as after `kill -9`, and takes back what their devices were not told.
+/// Ends the links of nodes that are dead, as after `kill -9`, and takes back what their devices were not told. The `first`
+/// look of a node finds also what was left behind before it.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn bury_dead_nodes(platform: &Platform, proof: Sweep) -> sqlx::Result<()> {
+pub async fn bury_dead_nodes(platform: &Platform, proof: Sweep, is_first: bool) -> sqlx::Result<()> {
     let mut tx = platform.db.begin().await?;
-    let gone = devices::disconnect_dead_nodes(&mut tx, platform, proof).await?;
+    let gone = devices::disconnect_dead_nodes(&mut tx, platform, proof, is_first).await?;
     disconnected(&mut tx, platform, proof, &gone).await?;
     tx.commit().await?;
-    platform.events.ring();
+    if !gone.is_empty() {
+        platform.events.ring();
+        tracing::warn!(links = gone.len(), "a node is gone; its links were ended");
+    }
     Ok(())
 }
 

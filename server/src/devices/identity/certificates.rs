@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use sqlx::{Acquire as _, PgConnection};
+use time::OffsetDateTime;
 
 use super::introduction::{self, Holder, Introduced};
 use super::{Credential, Peer, Pinned, Refusal};
@@ -21,6 +22,7 @@ pub(in crate::devices) struct Known {
     pub fingerprint: Vec<u8>,
     pub holder: Holder,
     pub pinned: Pinned,
+    pub last_used_at: Option<OffsetDateTime>,
     pub standing: Standing,
 }
 
@@ -33,9 +35,11 @@ pub(in crate::devices) enum Standing {
 }
 
 impl Known {
-    fn peer(&self) -> Result<Peer, Refusal> {
+    fn peer(&self, now: OffsetDateTime) -> Result<Peer, Refusal> {
         match self.standing {
-            Standing::Good => Ok(peer(&self.holder, Credential::Certificate(self.pinned))),
+            Standing::Good => {
+                Ok(peer(&self.holder, Credential::Certificate(self.pinned)).last_used(self.last_used_at, now))
+            }
             Standing::Deleted => Err(Refusal::Deleted),
             Standing::Revoked => Err(Refusal::Revoked),
         }
@@ -75,7 +79,7 @@ pub async fn known(
     let mut answers = Vec::with_capacity(certificates.len());
     for certificate in certificates {
         let known = found.get(certificate.fingerprint.as_slice());
-        let answer = known.map(Known::peer);
+        let answer = known.map(|known| known.peer(platform.clock.now()));
         if let Some((known, Err(refusal))) = known.zip(answer.as_ref()) {
             note(&mut conn, platform, proof, &known.holder, *refusal).await?;
         }

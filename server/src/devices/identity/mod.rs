@@ -17,9 +17,15 @@ pub(super) use self::introduction::Holder;
 pub(super) use self::secrets::{Asked, Namesake};
 pub use self::secrets::{by_secrets, now_ms};
 
+use time::{Duration, OffsetDateTime};
+use uuid::Uuid;
+
 use super::model::{CertificateId, DeviceId, SecretId};
 use crate::accounts::OrgId;
 use crate::products::ProductId;
+
+/// When a credential was last used is noted this exactly: a fleet that comes back at once writes nothing.
+pub const USED_EVERY: Duration = Duration::hours(1);
 
 /// What a device proved itself by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -28,6 +34,16 @@ pub enum Credential {
     Certificate(Pinned),
     /// A signature by this shared secret.
     Secret(SecretId),
+}
+
+impl Credential {
+    /// The id of its row.
+    pub fn id(self) -> Uuid {
+        match self {
+            Self::Certificate(pinned) => pinned.id.0,
+            Self::Secret(secret) => secret.0,
+        }
+    }
 }
 
 /// A certificate that is pinned to a device.
@@ -49,6 +65,7 @@ pub struct Peer {
     product: ProductId,
     identifier: String,
     credential: Credential,
+    is_noted: bool,
 }
 
 impl Peer {
@@ -65,13 +82,20 @@ impl Peer {
             product,
             identifier: identifier.into(),
             credential,
+            is_noted: false,
         }
+    }
+
+    /// A credential that was last used at this time, as far as it was noted.
+    fn last_used(mut self, at: Option<OffsetDateTime>, now: OffsetDateTime) -> Self {
+        self.is_noted = at.is_some_and(|at| now < at + USED_EVERY);
+        self
     }
 
     /// A peer that nothing has proven.
     #[cfg(test)]
     pub fn of_test(device: DeviceId, org: OrgId, product: ProductId) -> Self {
-        let credential = Credential::Secret(SecretId(uuid::Uuid::nil()));
+        let credential = Credential::Secret(SecretId(Uuid::nil()));
         Self::new(device, org, product, "test", credential)
     }
 
@@ -93,6 +117,11 @@ impl Peer {
     /// What it calls itself.
     pub fn identifier(&self) -> &str {
         &self.identifier
+    }
+
+    /// Whether it was noted within [`USED_EVERY`] that the credential is in use.
+    pub fn is_noted(&self) -> bool {
+        self.is_noted
     }
 
     /// What it proved itself by.

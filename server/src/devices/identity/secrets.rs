@@ -3,6 +3,7 @@
 
 use futures_util::stream::{self, StreamExt as _};
 use muster_link::credential::{Claim, CredentialError};
+use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
 use super::{Credential, Peer, Refusal};
@@ -27,6 +28,7 @@ pub(in crate::devices) struct Asked {
     /// The one device whose secret it is.
     pub device: Option<DeviceId>,
     pub sealed: Sealed,
+    pub last_used_at: Option<OffsetDateTime>,
     pub is_off: bool,
     pub is_product_deleted: bool,
     pub namesake: Option<Namesake>,
@@ -170,13 +172,8 @@ async fn admit(
         }
     };
     let credential = Credential::Secret(asked.secret);
-    Ok(Ok(Peer::new(
-        device,
-        asked.org,
-        asked.product,
-        identifier.as_str(),
-        credential,
-    )))
+    let peer = Peer::new(device, asked.org, asked.product, identifier.as_str(), credential);
+    Ok(Ok(peer.last_used(asked.last_used_at, platform.clock.now())))
 }
 
 async fn create(

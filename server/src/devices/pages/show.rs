@@ -19,6 +19,8 @@ use crate::web::{Error, OrNotFound as _, extract};
 
 /// Updates and acts that the page shows.
 const HISTORY: i64 = 50;
+/// Past links that the page shows.
+const LINKS: i64 = 10;
 /// Refusals that are looked through.
 const REFUSED: i64 = 1000;
 
@@ -76,6 +78,8 @@ pub(super) async fn render(
         why: why(device, group.as_ref(), in_flight, slots, now),
         group: group.as_ref(),
         history: &history,
+        links: &service::past_links(&mut conn, org, device.id, LINKS).await?,
+        links_last_hour: service::links_last_hour(&mut conn, &app.platform, org, device.id).await?,
         certificates: &service::certificates(&mut conn, org, device.id).await?,
         refusals: refused.iter().filter(is_it).collect(),
         activity: &audit::list_of_subject(&mut conn, org.id().0, device.id.0, HISTORY).await?,

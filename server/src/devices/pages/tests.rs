@@ -175,7 +175,7 @@ async fn a_secret_is_made_shown_once_and_deactivated_by_the_products_name(db: Pg
         .await
         .unwrap();
     let off = format!("{url}/{id}/deactivate");
-    assert!(text(&stage.get(&token, &off).await).contains("Type the product's name"));
+    assert!(text(&stage.get(&token, &off).await).contains("Type the product&#39;s name"));
     assert_eq!(send(off.clone(), &[("confirm", "lamp")]).await.status, 422);
     assert_eq!(send(off.clone(), &[("confirm", "kiosk")]).await.status, 303);
     assert!(text(&stage.get(&token, url).await).contains("Deactivated"));

@@ -11,15 +11,13 @@ use crate::ca::authority;
 use crate::ca::request::{Request, RequestError};
 use crate::ca::service::{self as ca, OwnError};
 use crate::ca::x509::Certificate;
-use crate::devices::identity::{Credential, Peer};
+use crate::devices::identity::{Credential, Peer, USED_EVERY};
 use crate::devices::model::CertificateId;
 use crate::devices::store::credentials::sweep;
 use crate::devices::store::{self, NewCertificate};
 use crate::platform::sweep::Sweep;
 use crate::platform::{Platform, db};
 
-/// When a credential was last used is noted this exactly: a fleet that comes back at once writes nothing.
-const USED_EVERY: Duration = Duration::hours(1);
 /// A device that asks for another key has to wait this long, …
 const OTHER_KEY_AFTER: Duration = Duration::minutes(1);
 /// … and this long after it came by its new certificate.
@@ -166,20 +164,22 @@ pub(super) async fn used(
     proof: Sweep,
     peers: &[&Peer],
 ) -> sqlx::Result<()> {
-    let (mut certificates, mut secrets, mut unproven) = (Vec::<Uuid>::new(), Vec::<Uuid>::new(), Vec::<Uuid>::new());
-    for peer in peers {
-        match peer.credential() {
-            Credential::Certificate(pinned) => {
-                certificates.push(pinned.id.0);
-                if pinned.is_unproven {
-                    unproven.push(pinned.id.0);
-                }
-            }
-            Credential::Secret(secret) => secrets.push(secret.0),
-        }
-    }
     let now = platform.clock.now();
-    sweep::update_used(conn, proof, &certificates, &secrets, now - USED_EVERY, now).await?;
+    let due: Vec<Uuid> = peers
+        .iter()
+        .filter(|peer| !peer.is_noted())
+        .map(|peer| peer.credential().id())
+        .collect();
+    if !due.is_empty() {
+        sweep::update_used(conn, proof, &due, now - USED_EVERY, now).await?;
+    }
+    let unproven: Vec<Uuid> = peers
+        .iter()
+        .filter_map(|peer| match peer.credential() {
+            Credential::Certificate(pinned) if pinned.is_unproven => Some(pinned.id.0),
+            _ => None,
+        })
+        .collect();
     if unproven.is_empty() {
         return Ok(());
     }

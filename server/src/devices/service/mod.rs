@@ -4,7 +4,10 @@ pub mod credentials;
 mod reports;
 pub mod secrets;
 
-pub use reports::{block, disconnect, disconnect_dead_nodes, heard, join, set_interfaces, set_progress, validated};
+pub use reports::{
+    block, connect, disconnect, disconnect_dead_nodes, heard, join, prune_links, reconnect, seen_by_node,
+    set_interfaces, set_progress, validated,
+};
 
 use std::collections::HashMap;
 
@@ -13,9 +16,10 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::model::{
-    Device, DeviceCertificate, DeviceId, Filter, Identifier, Page, PageKey, RefusedDevice, Sort, Tag, Window,
+    Device, DeviceCertificate, DeviceId, Filter, Identifier, LinkId, Page, PageKey, PastLink, RefusedDevice, Sort, Tag,
+    Window,
 };
-pub use super::reported::{JoinRecord, Joined, Progress};
+pub use super::reported::{JoinRecord, Joined, LinkEnd, LinkStart, Progress};
 pub use super::store::Change;
 use super::store::{self, NewCertificate, NewDevice};
 use crate::accounts::{Forbidden, Org, Role, Viewer};
@@ -185,6 +189,7 @@ pub async fn destroy(platform: &Platform, org: &Org, device: &Device) -> Result<
     let mut tx = platform.db.begin().await?;
     record(&mut tx, platform, org, device, "device.destroyed", kind::CUT).await?;
     store::delete_refusals(&mut tx, org, &device.identifier).await?;
+    store::links::delete(&mut tx, org, device.id).await?;
     store::delete(&mut tx, org, device.id).await?;
     tx.commit().await?;
     platform.events.ring();
@@ -399,6 +404,33 @@ pub async fn certificates(
     device: DeviceId,
 ) -> sqlx::Result<Vec<DeviceCertificate>> {
     store::certificates(conn, org, device).await
+}
+
+/// The device's links that have ended, newest first.
+///
+/// # Errors
+/// When the database fails.
+pub async fn past_links(
+    conn: &mut PgConnection,
+    org: &Org,
+    device: DeviceId,
+    limit: i64,
+) -> sqlx::Result<Vec<PastLink>> {
+    store::links::past(conn, org, device, limit).await
+}
+
+/// How many links the device opened in the last hour: more than a few, and its network or its power is bad.
+///
+/// # Errors
+/// When the database fails.
+pub async fn links_last_hour(
+    conn: &mut PgConnection,
+    platform: &Platform,
+    org: &Org,
+    device: DeviceId,
+) -> sqlx::Result<i64> {
+    let since = LinkId::first_at(platform.clock.now() - time::Duration::hours(1));
+    store::links::count_since(conn, org, device, since).await
 }
 
 /// Devices of the org that were answered 401, newest first.

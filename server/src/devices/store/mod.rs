@@ -1,6 +1,7 @@
 //! SQL of devices, by proof: what an operator may see here, what jobs and links write in [`sweep`].
 
 pub(super) mod credentials;
+pub(super) mod links;
 mod list;
 mod page;
 pub(super) mod sweep;

@@ -15,6 +15,10 @@ pub enum Closing {
     Idle,
     /// The link's queue is full.
     Overloaded,
+    /// The device does not take what it is sent.
+    SlowReader,
+    /// The device sends more than it may, and does not stop.
+    Flooding,
     /// The server stops.
     Drain,
 }
@@ -29,6 +33,8 @@ impl Closing {
             Self::Cut => "cut",
             Self::Idle => "idle",
             Self::Overloaded => "overloaded",
+            Self::SlowReader => "slow_reader",
+            Self::Flooding => "flooding",
             Self::Drain => "server_stopped",
         }
     }
@@ -40,7 +46,8 @@ impl Closing {
             Self::TooLarge => 1009,
             Self::Replaced | Self::Cut => 1001,
             Self::Idle => 1002,
-            Self::Overloaded => 1013,
+            Self::Overloaded | Self::SlowReader => 1013,
+            Self::Flooding => 1008,
             Self::Drain => 1012,
         }
     }

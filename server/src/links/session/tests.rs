@@ -148,6 +148,9 @@ fn every_reason_has_its_close_code() {
         (Closing::Replaced, 1001),
         (Closing::Cut, 1001),
         (Closing::Idle, 1002),
+        (Closing::Overloaded, 1013),
+        (Closing::SlowReader, 1013),
+        (Closing::Flooding, 1008),
         (Closing::Drain, 1012),
     ] {
         assert_eq!(closing.code(), code, "{}", closing.reason());

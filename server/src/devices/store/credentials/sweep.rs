@@ -18,7 +18,7 @@ pub(in crate::devices) async fn find_by_fingerprints(
     fingerprints: &[Vec<u8>],
 ) -> sqlx::Result<Vec<Known>> {
     let rows = sqlx::query!(
-        r#"SELECT c.id AS "certificate: CertificateId", c.fingerprint, c.revoked_at IS NOT NULL AS "revoked!",
+        r#"SELECT c.id AS "certificate: CertificateId", c.fingerprint, c.last_used_at, c.revoked_at IS NOT NULL AS "revoked!",
                   (c.replaces IS NOT NULL AND c.proven_at IS NULL) AS "unproven!",
                   EXISTS (SELECT FROM ca_certificates a WHERE a.ski = c.aki AND a.org_id = c.org_id AND a.renews) AS "may_renew!",
                   d.id AS "id: DeviceId", d.org_id AS "org_id: OrgId", d.product_id AS "product_id: ProductId", d.identifier,
@@ -45,6 +45,7 @@ pub(in crate::devices) async fn find_by_fingerprints(
             is_unproven: row.unproven,
             may_renew: row.may_renew,
         },
+        last_used_at: row.last_used_at,
         standing: match (row.deleted, row.revoked) {
             (true, _) => Standing::Deleted,
             (_, true) => Standing::Revoked,
@@ -106,7 +107,7 @@ pub(in crate::devices) async fn find_secrets(
     let rows = sqlx::query!(
         r#"SELECT q.at AS "at!", s.id AS "secret: SecretId", s.org_id AS "org_id: OrgId", s.product_id AS "product_id: ProductId",
                   s.device_id AS "device_id: DeviceId", s.vault_key_id AS "vault_key_id: VaultKeyId", s.sealed,
-                  s.deactivated_at IS NOT NULL AS "off!", p.deleted_at IS NOT NULL AS "product_deleted!",
+                  s.last_used_at, s.deactivated_at IS NOT NULL AS "off!", p.deleted_at IS NOT NULL AS "product_deleted!",
                   d.id AS "namesake?: DeviceId", d.product_id AS "namesake_product_id?: ProductId",
                   d.deleted_at IS NOT NULL AS "namesake_deleted!"
            FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS q (key, identifier, at)
@@ -131,6 +132,7 @@ pub(in crate::devices) async fn find_secrets(
                 key: row.vault_key_id,
                 bytes: row.sealed,
             },
+            last_used_at: row.last_used_at,
             is_off: row.off,
             is_product_deleted: row.product_deleted,
             namesake: namesake.map(|(device, product)| Namesake {
@@ -220,22 +222,20 @@ pub(in crate::devices) async fn insert_refusal(
 pub(in crate::devices) async fn update_used(
     conn: &mut PgConnection,
     _proof: Sweep,
-    certificates: &[Uuid],
-    secrets: &[Uuid],
+    credentials: &[Uuid],
     before: OffsetDateTime,
     now: OffsetDateTime,
 ) -> sqlx::Result<()> {
     sqlx::query!(
-        "WITH stale AS (
-             SELECT id FROM device_certificates WHERE id = ANY ($1) AND (last_used_at IS NULL OR last_used_at < $3)
+        "WITH certificates AS (
+             SELECT id FROM device_certificates WHERE id = ANY ($1) AND (last_used_at IS NULL OR last_used_at < $2)
              FOR NO KEY UPDATE SKIP LOCKED),
-         used AS (UPDATE device_certificates c SET last_used_at = $4 FROM stale WHERE c.id = stale.id),
-         stale_secrets AS (
-             SELECT id FROM shared_secrets WHERE id = ANY ($2) AND (last_used_at IS NULL OR last_used_at < $3)
+         used AS (UPDATE device_certificates c SET last_used_at = $3 FROM certificates WHERE c.id = certificates.id),
+         secrets AS (
+             SELECT id FROM shared_secrets WHERE id = ANY ($1) AND (last_used_at IS NULL OR last_used_at < $2)
              FOR NO KEY UPDATE SKIP LOCKED)
-         UPDATE shared_secrets s SET last_used_at = $4 FROM stale_secrets WHERE s.id = stale_secrets.id",
-        certificates,
-        secrets,
+         UPDATE shared_secrets s SET last_used_at = $3 FROM secrets WHERE s.id = secrets.id",
+        credentials,
         before,
         now
     )

@@ -1,0 +1,351 @@
+//! What a device may send: whole frames pass, an unfinished one is held here and counted, a flood is slowed and then ended.
+//! Sans-IO: bytes and the time go in, frames come out.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use muster_link::limits::MESSAGE_MAX_BEFORE_JOIN;
+
+use super::session::Closing;
+
+/// Bytes of unfinished frames and messages that a node holds, of all its links together.
+pub const UNFINISHED_MAX: usize = 8 * 1024 * 1024;
+/// What a link may send in one go before it has joined, in tokens: a frame costs one, and one more for each KiB.
+pub const BURST_BEFORE_JOIN: u32 = 256;
+/// … and after: a file of 10 MiB that is sent over the console takes 20,480 (device-link §3.4).
+pub const BURST: u32 = 32_768;
+/// Tokens that a link is given each second.
+pub const RATE: u32 = 256;
+/// A link that was slowed for this long, and went on, is ended.
+pub const FLOOD_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How many bytes of unfinished frames the node holds. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Unfinished(Arc<AtomicUsize>);
+
+impl Unfinished {
+    /// What all links hold now, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// One link's part of [`Unfinished`]; given back when it is dropped.
+#[derive(Debug)]
+pub struct Share {
+    node: Unfinished,
+    bytes: usize,
+}
+
+impl Share {
+    /// Holds nothing yet.
+    pub fn new(node: Unfinished) -> Self {
+        Self { node, bytes: 0 }
+    }
+
+    /// Holds this many bytes from now on.
+    ///
+    /// # Errors
+    /// [`Closing::TooLarge`] when the node holds [`UNFINISHED_MAX`] already.
+    pub fn hold(&mut self, bytes: usize) -> Result<(), Closing> {
+        let before = self.bytes;
+        self.bytes = bytes;
+        let Some(more) = bytes.checked_sub(before) else {
+            self.node.0.fetch_sub(before - bytes, Ordering::Relaxed);
+            return Ok(());
+        };
+        let all = self.node.0.fetch_add(more, Ordering::Relaxed) + more;
+        if more > 0 && all > UNFINISHED_MAX {
+            return Err(Closing::TooLarge);
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.node.0.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+/// What comes out of an [`Intake`].
+#[derive(Debug, PartialEq, Eq)]
+pub enum Passed {
+    /// One or more whole frames, as they came.
+    Frames(Bytes),
+    /// Nothing before more bytes come.
+    Nothing,
+    /// Nothing before this much time has passed.
+    Wait(Duration),
+}
+
+/// The bytes of one link on their way in.
+#[derive(Debug)]
+pub struct Intake {
+    held: BytesMut,
+    share: Share,
+    message_max: usize,
+    tokens: u32,
+    burst: u32,
+    filled_at: Instant,
+    dry_since: Option<Instant>,
+}
+
+impl Intake {
+    /// The intake of a link that opens now.
+    pub fn new(node: Unfinished, now: Instant) -> Self {
+        Self {
+            held: BytesMut::new(),
+            share: Share::new(node),
+            message_max: MESSAGE_MAX_BEFORE_JOIN,
+            tokens: BURST_BEFORE_JOIN,
+            burst: BURST_BEFORE_JOIN,
+            filled_at: now,
+            dry_since: None,
+        }
+    }
+
+    /// From now on frames may be as large as this, and bursts as large as a joined link's.
+    pub fn widen(&mut self, message_max: usize) {
+        self.message_max = message_max;
+        self.tokens += BURST - self.burst;
+        self.burst = BURST;
+    }
+
+    /// Bytes came.
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.held.extend_from_slice(bytes);
+    }
+
+    /// Takes what may pass now.
+    ///
+    /// # Errors
+    /// Why the link is to be closed: a frame is too large, the node holds too much, or the device does not stop.
+    pub fn pass(&mut self, now: Instant) -> Result<Passed, Closing> {
+        self.fill(now);
+        let (mut end, mut is_dry) = (0, false);
+        while let Some(length) = frame_length(&self.held[end..]) {
+            if length.payload > self.message_max {
+                return Err(Closing::TooLarge);
+            }
+            if self.held.len() - end < length.whole() {
+                break;
+            }
+            let cost = 1 + (length.payload / 1024) as u32;
+            if cost > self.tokens && self.tokens < self.burst {
+                is_dry = true;
+                break;
+            }
+            self.tokens = self.tokens.saturating_sub(cost);
+            end += length.whole();
+        }
+        let frames = self.held.split_to(end).freeze();
+        if self.held.is_empty() {
+            // An idle link keeps no buffer.
+            self.held = BytesMut::new();
+        }
+        self.share.hold(self.held.len())?;
+        if is_dry {
+            let since = *self.dry_since.get_or_insert(now);
+            if now.saturating_duration_since(since) > FLOOD_PATIENCE {
+                return Err(Closing::Flooding);
+            }
+        }
+        Ok(match (frames.is_empty(), is_dry) {
+            (false, _) => Passed::Frames(frames),
+            (true, true) => Passed::Wait(Duration::from_millis(100)),
+            (true, false) => Passed::Nothing,
+        })
+    }
+
+    /// A link that sends less than it may for a second was no flood.
+    fn fill(&mut self, now: Instant) {
+        let millis = now.saturating_duration_since(self.filled_at).as_millis();
+        let tokens = (millis * u128::from(RATE) / 1000).min(u128::from(self.burst)) as u32;
+        if tokens > 0 {
+            self.filled_at = now;
+            self.tokens = (self.tokens + tokens).min(self.burst);
+        }
+        if self.tokens >= RATE.min(self.burst) {
+            self.dry_since = None;
+        }
+    }
+}
+
+struct Length {
+    head: usize,
+    payload: usize,
+}
+
+impl Length {
+    fn whole(&self) -> usize {
+        self.head.saturating_add(self.payload)
+    }
+}
+
+/// The lengths that a frame's head gives (RFC 6455 §5.2); none while the head is not whole.
+fn frame_length(bytes: &[u8]) -> Option<Length> {
+    let [_, second, rest @ ..] = bytes else { return None };
+    let (size, payload) = match second & 0x7f {
+        126 => (2, u64::from(u16::from_be_bytes(*rest.first_chunk()?))),
+        127 => (8, u64::from_be_bytes(*rest.first_chunk()?)),
+        short => (0, u64::from(short)),
+    };
+    let mask = if second & 0x80 == 0 { 0 } else { 4 };
+    Some(Length {
+        head: 2 + size + mask,
+        payload: usize::try_from(payload).unwrap_or(usize::MAX),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use muster_link::limits::MESSAGE_MAX;
+
+    use super::*;
+
+    fn frame(payload: usize) -> Vec<u8> {
+        let mut frame = vec![0x81];
+        match payload {
+            0..=125 => frame.push(0x80 | payload as u8),
+            126..=0xffff => {
+                frame.push(0x80 | 0x7e);
+                frame.extend((payload as u16).to_be_bytes());
+            }
+            _ => {
+                frame.push(0x80 | 0x7f);
+                frame.extend((payload as u64).to_be_bytes());
+            }
+        }
+        frame.extend([0; 4]);
+        frame.resize(frame.len() + payload, b'x');
+        frame
+    }
+
+    fn joined(node: &Unfinished, now: Instant) -> Intake {
+        let mut intake = Intake::new(node.clone(), now);
+        intake.widen(MESSAGE_MAX);
+        intake
+    }
+
+    #[test]
+    fn whole_frames_pass_and_unfinished_ones_are_counted() {
+        let (node, now) = (Unfinished::default(), Instant::now());
+        let mut intake = joined(&node, now);
+        for payload in [0, 125, 126, 65_535, 65_536, MESSAGE_MAX] {
+            let sent = [frame(payload), frame(3)].concat();
+            let mut got = Vec::new();
+            for piece in sent.chunks(5000) {
+                intake.push(piece);
+                while let Passed::Frames(frames) = intake.pass(now).unwrap() {
+                    got.extend_from_slice(&frames);
+                }
+                assert_eq!(got.len() + node.bytes(), got.len() + intake.held.len());
+            }
+            assert_eq!(got, sent);
+        }
+        assert_eq!((node.bytes(), intake.held.capacity()), (0, 0));
+        intake.push(&frame(10)[..5]);
+        intake.pass(now).unwrap();
+        assert_eq!(node.bytes(), 5);
+        drop(intake);
+        assert_eq!(node.bytes(), 0);
+    }
+
+    #[test]
+    fn a_frame_that_says_it_is_too_large_ends_the_link_before_it_has_come() {
+        let (node, now) = (Unfinished::default(), Instant::now());
+        let mut intake = Intake::new(node.clone(), now);
+        intake.push(&frame(MESSAGE_MAX_BEFORE_JOIN + 1)[..20]);
+        assert_eq!(intake.pass(now), Err(Closing::TooLarge));
+        let mut intake = joined(&node, now);
+        intake.push(&frame(MESSAGE_MAX + 1)[..20]);
+        assert_eq!(intake.pass(now), Err(Closing::TooLarge));
+        let mut intake = joined(&node, now);
+        intake.push(&[0x81, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]);
+        assert_eq!(intake.pass(now), Err(Closing::TooLarge));
+    }
+
+    #[test]
+    fn a_node_holds_so_many_unfinished_bytes_and_no_more() {
+        let (node, now) = (Unfinished::default(), Instant::now());
+        let half = &frame(MESSAGE_MAX)[..MESSAGE_MAX / 2];
+        let mut links = Vec::new();
+        let refused = loop {
+            let mut intake = joined(&node, now);
+            intake.push(half);
+            if let Err(closing) = intake.pass(now) {
+                break closing;
+            }
+            links.push(intake);
+        };
+        assert_eq!((refused, links.len()), (Closing::TooLarge, UNFINISHED_MAX / half.len()));
+        links.pop();
+        let mut intake = joined(&node, now);
+        intake.push(half);
+        assert_eq!(intake.pass(now), Ok(Passed::Nothing));
+    }
+
+    #[test]
+    fn a_flood_is_slowed_and_then_ended_and_a_burst_is_neither() {
+        let (node, mut now) = (Unfinished::default(), Instant::now());
+        let start = now;
+        let mut intake = joined(&node, now);
+        let chunk = frame(1100).repeat(256);
+        for _ in 0..10_240 / 256 {
+            intake.push(&chunk);
+            assert!(matches!(intake.pass(now), Ok(Passed::Frames(frames)) if frames.len() == chunk.len()));
+        }
+        let mut passed = 0;
+        let ended = loop {
+            if intake.held.len() < chunk.len() {
+                intake.push(&chunk);
+            }
+            match intake.pass(now) {
+                Ok(Passed::Frames(frames)) => passed += frames.len() / frame(1100).len(),
+                Ok(Passed::Wait(time)) => now += time,
+                Ok(Passed::Nothing) => panic!("there is more"),
+                Err(closing) => break closing,
+            }
+        };
+        assert_eq!(ended, Closing::Flooding);
+        let seconds = (now - start).as_secs() as usize;
+        assert!((10..=11).contains(&seconds), "{seconds}");
+        let most = BURST as usize - 20_480 + (seconds + 1) * RATE as usize;
+        assert!(2 * passed <= most, "{passed} of {most}");
+    }
+
+    #[test]
+    fn a_link_that_rests_may_burst_again() {
+        let (node, mut now) = (Unfinished::default(), Instant::now());
+        let mut intake = Intake::new(node, now);
+        for _ in 0..5 {
+            intake.push(&frame(10).repeat(2 * BURST_BEFORE_JOIN as usize));
+            assert!(matches!(intake.pass(now), Ok(Passed::Frames(_))));
+            assert!(matches!(intake.pass(now), Ok(Passed::Wait(_))));
+            now += Duration::from_secs(4);
+            assert!(matches!(intake.pass(now), Ok(Passed::Frames(_))));
+            assert_eq!(intake.pass(now), Ok(Passed::Nothing));
+            now += Duration::from_secs(4);
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_come_out_as_they_went_in_or_not_at_all(pieces in proptest::collection::vec(proptest::collection::vec(0_u8..=255, 0..40), 0..20)) {
+            let (node, now) = (Unfinished::default(), Instant::now());
+            let mut intake = joined(&node, now);
+            let (mut sent, mut got) = (Vec::new(), Vec::new());
+            for piece in pieces {
+                sent.extend_from_slice(&piece);
+                intake.push(&piece);
+                while let Ok(Passed::Frames(frames)) = intake.pass(now) {
+                    got.extend_from_slice(&frames);
+                }
+            }
+            assert!(sent.starts_with(&got));
+        }
+    }
+}

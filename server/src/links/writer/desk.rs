@@ -1,0 +1,226 @@
+//! The writer's desk: what came is sorted here, into the line or among the last words.
+
+use std::collections::HashMap;
+
+use muster_link::limits::FIELD_MAX;
+use muster_link::{Stage, StatusUpdate};
+use time::OffsetDateTime;
+
+use super::Entry;
+use super::line::{Line, Standing};
+use crate::deployments::{Outcome, Scheduler, Status, service as deployments};
+use crate::devices::service::{self as devices, LinkStart};
+use crate::devices::{DeviceId, Peer};
+use crate::firmware::FirmwareUrls;
+use crate::links::session::Report;
+use crate::platform::Platform;
+use crate::platform::db::is_transient;
+use crate::platform::sweep::Sweep;
+
+/// Devices of which a last word is kept until the next flush.
+const KEPT_MAX: usize = 100_000;
+/// A link that has not joined after this time is shown as connecting.
+const CONNECTING_AFTER: time::Duration = time::Duration::seconds(1);
+
+/// What is to be written.
+#[derive(Debug)]
+pub(super) struct Desk {
+    pub(super) platform: Platform,
+    pub(super) proof: Sweep,
+    pub(super) urls: FirmwareUrls,
+    pub(super) scheduler: Scheduler,
+    pub(super) line: Line,
+    starts: HashMap<DeviceId, LinkStart>,
+    percents: HashMap<DeviceId, (Status, Option<i16>)>,
+    heard: HashMap<DeviceId, OffsetDateTime>,
+    interfaces: HashMap<DeviceId, String>,
+    is_urgent: bool,
+}
+
+impl Desk {
+    /// An empty desk.
+    pub(super) fn new(platform: Platform, proof: Sweep, urls: FirmwareUrls, scheduler: Scheduler) -> Self {
+        Self {
+            platform,
+            proof,
+            urls,
+            scheduler,
+            line: Line::default(),
+            starts: HashMap::new(),
+            percents: HashMap::new(),
+            heard: HashMap::new(),
+            interfaces: HashMap::new(),
+            is_urgent: false,
+        }
+    }
+
+    /// How many stand in the line.
+    pub(super) fn waiting(&self) -> usize {
+        self.line.len()
+    }
+
+    /// Whether a last word should not wait for the next flush.
+    pub(super) fn is_urgent(&self) -> bool {
+        self.is_urgent
+    }
+
+    /// Sorts an entry in. A join and the end of an update drop what is kept of their device.
+    pub(super) fn take(&mut self, entry: Entry) {
+        match entry {
+            Entry::Open(start) => {
+                if self.starts.len() < KEPT_MAX {
+                    self.starts.insert(start.device, start);
+                }
+            }
+            Entry::Join(record, answer, place) => {
+                let device = record.peer.device();
+                self.starts.remove(&device);
+                self.percents.remove(&device);
+                self.line.push(Standing::Join(record, answer, place));
+            }
+            Entry::End(end) => {
+                if self.starts.get(&end.device).is_some_and(|start| start.link == end.link) {
+                    self.starts.remove(&end.device);
+                }
+                self.line.push(Standing::End(end));
+            }
+            Entry::Report(peer, report, place) => {
+                if self.heard.len() < KEPT_MAX {
+                    self.heard.insert(peer.device(), self.platform.clock.now());
+                }
+                if let Some(standing) = self.report(peer, report) {
+                    self.line.push(Standing::Report(standing, place));
+                }
+            }
+        }
+    }
+
+    fn report(&mut self, peer: Peer, report: Report) -> Option<Said> {
+        let device = peer.device();
+        let outcome = match report {
+            Report::Progress(None, 100) => return self.keep(device, Status::Completed, Some(100)),
+            Report::Progress(Some(Stage::Downloading), percent) => {
+                return self.keep(device, Status::Downloading, Some(percent.into()));
+            }
+            Report::Progress(_, percent) => return self.keep(device, Status::Updating, Some(percent.into())),
+            Report::Status(StatusUpdate::Received) => return self.keep(device, Status::Received, None),
+            Report::Status(StatusUpdate::Started) => return self.keep_started(device),
+            Report::Status(StatusUpdate::Completed) => {
+                self.is_urgent = true;
+                return self.keep(device, Status::Completed, Some(100));
+            }
+            Report::Status(StatusUpdate::Failed { reason }) => Outcome::Failed(or_unsaid(reason)),
+            Report::Status(StatusUpdate::Ignored { reason }) => Outcome::Ignored(or_unsaid(reason)),
+            Report::Status(StatusUpdate::Rescheduled { delay, reason }) => {
+                Outcome::Rescheduled(delay, or_unsaid(reason))
+            }
+            Report::Validated => return Some(Said::Validated(peer)),
+            Report::Interface(interface) => {
+                if self.interfaces.len() < KEPT_MAX {
+                    let interface = interface.chars().take(FIELD_MAX / 16).collect();
+                    self.interfaces.insert(device, interface);
+                }
+                return None;
+            }
+            _ => return None,
+        };
+        self.percents.remove(&device);
+        Some(Said::Ended(peer, outcome))
+    }
+
+    fn keep(&mut self, device: DeviceId, status: Status, percent: Option<i16>) -> Option<Said> {
+        self.percents.insert(device, (status, percent));
+        None
+    }
+
+    /// A device says so again at each retry, in the middle of its progress.
+    fn keep_started(&mut self, device: DeviceId) -> Option<Said> {
+        let is_new = self
+            .percents
+            .get(&device)
+            .is_none_or(|(status, _)| *status <= Status::Started);
+        if is_new {
+            self.keep(device, Status::Started, None)
+        } else {
+            None
+        }
+    }
+
+    /// Writes the last words. What could not be written is kept, unless something newer has come.
+    pub(super) async fn flush(&mut self) {
+        self.is_urgent = false;
+        self.flush_percents().await;
+        let seen: Vec<(DeviceId, OffsetDateTime)> = self.heard.drain().collect();
+        let interfaces: Vec<(DeviceId, String)> = self.interfaces.drain().collect();
+        let since = self.platform.clock.now() - CONNECTING_AFTER;
+        let starts: Vec<LinkStart> = self
+            .starts
+            .extract_if(|_, start| start.at <= since)
+            .map(|(_, start)| start)
+            .collect();
+        if seen.is_empty() && interfaces.is_empty() && starts.is_empty() {
+            return;
+        }
+        let written = async {
+            let mut conn = self.platform.db.acquire().await?;
+            if !starts.is_empty() {
+                devices::connect(&mut conn, &self.platform, self.proof, &starts).await?;
+                self.platform.events.ring();
+            }
+            devices::heard(&mut conn, self.proof, &seen).await?;
+            devices::set_interfaces(&mut conn, self.proof, &interfaces).await
+        };
+        if let Err(error) = written.await {
+            tracing::warn!(%error, devices = seen.len(), "when devices were heard could not be written");
+            if is_transient(&error) {
+                self.heard.extend(seen);
+                self.interfaces.extend(interfaces);
+                self.starts
+                    .extend(starts.into_iter().map(|start| (start.device, start)));
+            }
+        }
+    }
+
+    async fn flush_percents(&mut self) {
+        if self.percents.is_empty() {
+            return;
+        }
+        let rows: Vec<(DeviceId, Status, Option<i16>)> = self
+            .percents
+            .drain()
+            .map(|(device, (status, percent))| (device, status, percent))
+            .collect();
+        let written = async {
+            let mut tx = self.platform.db.begin().await?;
+            deployments::report_progress(&mut tx, &self.platform, self.proof, &rows).await?;
+            tx.commit().await
+        };
+        if let Err(error) = written.await {
+            tracing::warn!(%error, devices = rows.len(), "progress could not be written");
+            if is_transient(&error) {
+                let kept = rows
+                    .into_iter()
+                    .map(|(device, status, percent)| (device, (status, percent)));
+                self.percents.extend(kept);
+            }
+        }
+        self.platform.events.ring();
+    }
+}
+
+/// What a device said that must be written in its place.
+#[derive(Debug)]
+pub(super) enum Said {
+    /// Its update is over.
+    Ended(Peer, Outcome),
+    /// Its firmware was found good.
+    Validated(Peer),
+}
+
+fn or_unsaid(reason: String) -> String {
+    if reason.trim().is_empty() {
+        "The device gave no reason.".to_owned()
+    } else {
+        reason
+    }
+}
