@@ -124,6 +124,14 @@ impl Server {
         self.data.join("ca.pem")
     }
 
+    /// Where the web listener is.
+    ///
+    /// # Errors
+    /// When the URL is no address.
+    pub fn web(&self) -> anyhow::Result<SocketAddr> {
+        Ok(self.url.trim_start_matches("http://").parse()?)
+    }
+
     /// The process id.
     pub fn id(&self) -> u32 {
         self.process.id()
