@@ -188,7 +188,10 @@ async fn refusals_say_no_more_than_they_must_and_always_the_time() -> anyhow::Re
         .post(&format!("{}/devices", world.product), json!({ "identifier": "own-1" }))
         .await?;
     let own = world.secret(Some("own-1")).await?;
-    let now = std::time::UNIX_EPOCH.elapsed()?.as_secs();
+    let skewed = |identifier: &str, seconds: i64| {
+        let now = std::time::UNIX_EPOCH.elapsed()?.as_secs();
+        secret.sign_at(identifier, now.saturating_add_signed(seconds))
+    };
     let mut forged = secret.sign("any-1")?;
     forged.signature.push('A');
     let mut unknown = secret.clone();
@@ -197,8 +200,8 @@ async fn refusals_say_no_more_than_they_must_and_always_the_time() -> anyhow::Re
         ("another secret's signature", forged),
         ("an unknown key", unknown.sign("any-1")?),
         ("another device's secret", own.sign("any-1")?),
-        ("a clock that is behind", secret.sign_at("any-1", now - 100)?),
-        ("a clock that is ahead", secret.sign_at("any-1", now + 100)?),
+        ("a clock that is behind", skewed("any-1", -100)?),
+        ("a clock that is ahead", skewed("any-1", 130)?),
         ("no identifier", secret.sign("")?),
     ] {
         let refused = answer(&world, None, Some(&signed)).await?;
@@ -211,14 +214,13 @@ async fn refusals_say_no_more_than_they_must_and_always_the_time() -> anyhow::Re
         );
     }
     let ca = std::fs::read_to_string(world.server.ca())?;
-    for good in [
-        secret.sign_at("skew-1", now - 80)?,
-        secret.sign_at("skew-2", now + 80)?,
-        own.sign("own-1")?,
-    ] {
+    for (identifier, seconds) in [("behind-1", -60), ("ahead-1", 60)] {
+        let good = skewed(identifier, seconds)?;
         let open = Wire::open_signed(world.server.devices, Some(&ca), &good).await?;
         open.join().await?.heartbeat().await?;
     }
+    let open = Wire::open_signed(world.server.devices, Some(&ca), &own.sign("own-1")?).await?;
+    open.join().await?.heartbeat().await?;
     // A certificate decides alone: one that is refused is not helped by a good signature.
     let stranger = world.authority.device("any-1")?;
     let refused = answer(&world, Some(&stranger), Some(&secret.sign("any-1")?)).await?;
