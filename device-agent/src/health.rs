@@ -8,7 +8,7 @@ use crate::program::{self, Program};
 /// # Errors
 /// The reason.
 pub async fn check(settings: &AgentSettings) -> Result<(), String> {
-    let Some(script) = &settings.health_script else {
+    let Some(script) = settings.health_script.as_ref().filter(|_| settings.validate) else {
         return Ok(());
     };
     let program = Program::new(script, settings.health_time_limit);

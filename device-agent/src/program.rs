@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
-use tokio::io::AsyncReadExt;
-use tokio::process::{Child, Command};
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::process::Command;
 
-/// Output beyond this is not read.
-const OUTPUT_MAX: u64 = 4096;
+/// Of an answer no more than this is read.
+const ANSWER_MAX: usize = 4096;
+/// Output is read in pieces of this.
+const READ_BYTES: usize = 4096;
 
 /// A program that is to be run.
 #[derive(Debug)]
@@ -39,6 +41,17 @@ pub enum ProgramError {
     /// It did not end in time.
     #[error("it did not end within {0:?}")]
     TimedOut(Duration),
+}
+
+/// How a program ended, and what it wrote.
+#[derive(Debug)]
+pub struct Ran {
+    /// How it ended; none where its time was up.
+    pub status: Option<ExitStatus>,
+    /// The beginning of its standard output.
+    pub output: Vec<u8>,
+    /// The beginning of its standard error.
+    pub errors: Vec<u8>,
 }
 
 impl Program {
@@ -76,42 +89,81 @@ impl Program {
 /// # Errors
 /// When it cannot be run, fails, or takes too long.
 pub async fn run(program: Program) -> Result<String, ProgramError> {
+    let time_limit = program.time_limit;
+    let ran = capture(program, ANSWER_MAX).await?;
+    match ran.status {
+        None => Err(ProgramError::TimedOut(time_limit)),
+        Some(status) if !status.success() => Err(ProgramError::Failed(status)),
+        Some(_) => Ok(String::from_utf8_lossy(&ran.output).into_owned()),
+    }
+}
+
+/// Runs the program to its end, or to that of its time; keeps so many bytes of each output and reads on beyond them.
+///
+/// # Errors
+/// When it cannot be run.
+pub async fn capture(program: Program, output_max: usize) -> Result<Ran, ProgramError> {
     let not_run = |cause| ProgramError::NotRun {
         path: program.path.clone(),
         cause,
     };
-    let mut child = Command::new(&program.path)
+    let mut command = Command::new(&program.path);
+    for variable in crate::notify::VARIABLES {
+        command.env_remove(variable);
+    }
+    let mut child = command
         .args(&program.arguments)
         .envs(program.environment.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
         .process_group(0)
         .kill_on_drop(true)
         .spawn()
         .map_err(not_run)?;
-    let group = child.id();
-    let ended = tokio::time::timeout(program.time_limit, finish(&mut child)).await;
-    if ended.is_err() {
-        kill(group);
-    }
-    let (status, output) = ended
-        .map_err(|_| ProgramError::TimedOut(program.time_limit))?
-        .map_err(not_run)?;
-    if !status.success() {
-        return Err(ProgramError::Failed(status));
-    }
-    Ok(String::from_utf8_lossy(&output).into_owned())
+    let group = Group(child.id());
+    let (mut output, mut errors) = (Vec::new(), Vec::new());
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let ended = tokio::time::timeout(program.time_limit, async {
+        tokio::try_join!(
+            keep(stdout, &mut output, output_max),
+            keep(stderr, &mut errors, output_max)
+        )?;
+        child.wait().await
+    })
+    .await;
+    drop(group);
+    Ok(Ran {
+        status: ended.ok().transpose().map_err(not_run)?,
+        output,
+        errors,
+    })
 }
 
-async fn finish(child: &mut Child) -> io::Result<(ExitStatus, Vec<u8>)> {
-    let mut output = Vec::new();
-    if let Some(stdout) = child.stdout.take() {
-        stdout.take(OUTPUT_MAX).read_to_end(&mut output).await?;
+async fn keep(source: Option<impl AsyncRead + Unpin>, kept: &mut Vec<u8>, max: usize) -> io::Result<()> {
+    let Some(mut source) = source else {
+        return Ok(());
+    };
+    let mut buffer = vec![0; READ_BYTES];
+    loop {
+        let read = source.read(&mut buffer).await?;
+        let room = max.saturating_sub(kept.len()).min(read);
+        kept.extend_from_slice(buffer.get(..room).unwrap_or_default());
+        if read == 0 {
+            return Ok(());
+        }
     }
-    Ok((child.wait().await?, output))
 }
 
-/// Kills the whole group: a shell script leaves its own children behind otherwise.
+/// A program's process group; dropped, all of it is killed: a shell script leaves its own children behind otherwise.
+struct Group(Option<u32>);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        kill(self.0);
+    }
+}
+
 fn kill(group: Option<u32>) {
     let Some(group) = group.and_then(|id| i32::try_from(id).ok()) else {
         return;
@@ -140,6 +192,17 @@ mod tests {
         assert!(matches!(failed, Err(ProgramError::Failed(_))));
         let absent = run(Program::new(Path::new("/nonexistent/program"), Duration::from_secs(10))).await;
         assert!(matches!(absent, Err(ProgramError::NotRun { .. })));
+    }
+
+    #[tokio::test]
+    async fn output_is_kept_up_to_its_limit_and_until_the_time_is_up() {
+        let noisy = "head -c 1000000 /dev/zero | tr '\\0' x; echo wrong >&2; exit 3";
+        let ran = capture(shell(noisy, Duration::from_secs(10)), 100).await.unwrap();
+        assert_eq!((ran.output.len(), &*ran.errors), (100, &b"wrong\n"[..]));
+        assert_eq!(ran.status.unwrap().code(), Some(3));
+        let hanging = "echo first; sleep 600";
+        let ran = capture(shell(hanging, Duration::from_millis(500)), 100).await.unwrap();
+        assert_eq!((ran.status, &*ran.output), (None, &b"first\n"[..]));
     }
 
     #[tokio::test]

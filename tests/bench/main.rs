@@ -4,6 +4,7 @@
 //!
 //! Server, Postgres and clients share the machine, so figures are of the whole, as a small installation would see it.
 
+mod agent;
 mod firmware;
 mod fleet;
 mod fwup;
@@ -97,6 +98,9 @@ async fn measure(cli: &Cli, figures: &Figures, folder: &std::path::Path) -> anyh
     }
     if fwup::wanted(figures) {
         fwup::measure(figures, &folder.join("fwup")).await?;
+    }
+    if figures.want_any(&agent::NAMES) {
+        agent::measure(figures).await?;
     }
     Ok(())
 }

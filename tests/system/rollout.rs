@@ -118,7 +118,7 @@ async fn download_whose_url_expired_goes_on_with_a_fresh_one_and_the_bytes_it_ha
     let kept: Vec<u64> = board
         .log()
         .filter(|line| line["message"] == "download URL expired")
-        .filter_map(|line| line["done_bytes"].as_u64())
+        .filter_map(|line| line["at_byte"].as_u64())
         .collect();
     assert!(
         kept.iter().any(|bytes| *bytes > archive.len() as u64 / 4),

@@ -5,7 +5,6 @@ mod report;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -16,61 +15,29 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::{LogFormat, Settings};
-use crate::{event_loop, identity, policy};
+use crate::control::{Request, client};
+use crate::extensions::logging::{Forward, Valve};
+use crate::hooks::Custom;
+use crate::{event_loop, identity};
 
-/// The applying thread and one name look-up at a time.
-const BLOCKING_THREADS_MAX: usize = 2;
+/// A thread that writes or applies, and name look-ups beside it.
+const BLOCKING_THREADS_MAX: usize = 4;
 /// What is left of an attempt may take this long to notice that the agent ends.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 
-const EXAMPLE: &str = r#"A configuration that is enough, with the defaults of the most useful further keys:
-
-  [server]
-  url = "wss://fleet.example.com:4001"
-  ca = "ca.pem"                        # who signed the server's certificate
-  # tls = "1.2"                        # default: 1.2 and 1.3
-
-  [identity]
-  identifier = "kiosk-0001"            # the certificate's common name
-  cert = "device.pem"
-  key = "device.key"
-
-  [firmware]
-  disk = "/dev/mmcblk0"
-  fw_env_config = "/etc/fw_env.config" # device offset size, as U-Boot's tools have it
-  public_keys = ["BASE64"]             # without any, every update is refused
-  # task = "upgrade"
-  # max_firmware_bytes = 2147483648
-  # ca = "more.pem"                    # further CAs for downloads
-
-  [agent]
-  state_dir = "/var/lib/muster"
-  platform = "linux"                   # or "virtual": an image file, the agent plays the boot loader
-  # reboot_command = ["reboot"]
-  # backoff = ["1s", "2s", "4s", "8s", "16s", "32s", "60s"]
-  # heartbeat = "30s"
-  # boot_timeout = "30s"               # virtual: unvalidated firmware is rebooted after this
-  # health_script = "healthy.sh"       # must end with 0 before new firmware is validated
-  # health_time_limit = "10s"
-  # identify_command = ["blink"]
-  # log_format = "text"                # or "json"
-
-  [policy]
-  # script = "policy.sh"               # prints: apply | ignore REASON | reschedule 10m REASON
-  # time_limit = "10s"
-
-  [download]
-  # max_disconnects = 10
-  # idle_timeout = "60s"
-  # time_between_retries = "15s"
-  # max_timeout = "24h"
-  # worst_case_download_speed = 30000  # bits per second
-
-Relative paths start at the configuration's directory. MUSTER_LOG sets what is logged: info, debug, or target=level,..."#;
+const LONG_HELP: &str = concat!(
+    "Examples:\n",
+    "  muster-agent config check --config agent.toml   what is wrong with it, if anything\n",
+    "  muster-agent run --config agent.toml            until Ctrl-C or SIGTERM; a second start goes on\n",
+    "  muster-agent status                             how the running agent is\n",
+    "  muster-agent upload /var/log/messages           to whoever has the console open\n\n",
+    "Every key of the configuration:\n\n",
+    include_str!("../../agent.example.toml"),
+);
 
 /// Connects a device to a Muster server: reports its firmware, applies signed updates, reboots, validates.
 #[derive(Debug, Parser)]
-#[command(name = "muster-agent", version, after_long_help = EXAMPLE)]
+#[command(name = "muster-agent", version, after_long_help = LONG_HELP)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -79,7 +46,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Runs the agent until it gets SIGTERM or SIGINT
-    #[command(after_long_help = EXAMPLE)]
+    #[command(after_long_help = LONG_HELP)]
     Run {
         #[command(flatten)]
         config: ConfigPath,
@@ -90,10 +57,36 @@ enum Command {
     /// Looks at the configuration without running
     #[command(subcommand)]
     Config(ConfigCommand),
-    /// Shows the running firmware and where an update stands
+    /// Shows how the agent is: link, firmware, update; from its files if it does not run
     Status {
         #[command(flatten)]
         config: ConfigPath,
+        /// As JSON, in one line
+        #[arg(long)]
+        json: bool,
+    },
+    /// Has the running agent drop its link, or its wait for the next attempt, and dial at once
+    Reconnect {
+        #[command(flatten)]
+        config: ConfigPath,
+    },
+    /// Has the running agent make the device seen, as if the server had asked
+    Identify {
+        #[command(flatten)]
+        config: ConfigPath,
+    },
+    /// Has the running agent send a file of less than 10 MiB to whoever has the device's console open
+    Upload {
+        #[command(flatten)]
+        config: ConfigPath,
+        /// The file
+        file: PathBuf,
+    },
+    /// Runs a program with the terminal on its standard input as its own; for the agent's own use
+    #[command(hide = true)]
+    OnTerminal {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
+        program: Vec<std::ffi::OsString>,
     },
 }
 
@@ -130,8 +123,23 @@ fn dispatch(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Run { config, log_format } => run(&config.config, log_format),
         Command::Config(ConfigCommand::Check { config }) => print(&report::check(&config.config)?),
-        Command::Status { config } => print(&report::status(&config.config)?),
+        Command::Status { config, json } => print(&report::status(&config.config, json)?),
+        Command::Reconnect { config } => ask(&config.config, &Request::Reconnect),
+        Command::Identify { config } => ask(&config.config, &Request::Identify),
+        Command::Upload { config, file } => {
+            let path = file
+                .canonicalize()
+                .with_context(|| format!("cannot read {}", file.display()))?;
+            ask(&config.config, &Request::Upload { path })
+        }
+        Command::OnTerminal { program } => Err(crate::terminal::take_over(&program)).context("cannot run the shell"),
     }
+}
+
+fn ask(config: &Path, request: &Request) -> anyhow::Result<()> {
+    let settings = Settings::read(config)?;
+    client::ask(&settings.agent.socket, request)?;
+    Ok(())
 }
 
 fn print(text: &str) -> anyhow::Result<()> {
@@ -140,25 +148,30 @@ fn print(text: &str) -> anyhow::Result<()> {
 
 fn run(config: &Path, log_format: Option<LogFormat>) -> anyhow::Result<()> {
     let settings = Settings::read(config)?;
-    log_to_stderr(log_format.unwrap_or(settings.agent.log_format));
-    let policy = Arc::from(policy::from_settings(&settings));
+    log_to_stderr(
+        log_format.unwrap_or(settings.agent.log_format),
+        settings.extensions.logging,
+    );
+    let custom = Custom::from_settings(&settings);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(BLOCKING_THREADS_MAX)
         .build()
         .context("cannot start")?;
-    let result = runtime.block_on(event_loop::run(settings, policy));
+    let result = runtime.block_on(event_loop::run(settings, custom));
     runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
     result
 }
 
-fn log_to_stderr(format: LogFormat) {
+/// The log goes to standard error, and by `forward` to the server where that wants it.
+fn log_to_stderr(format: LogFormat, forward: bool) {
     let wanted = std::env::var("MUSTER_LOG").ok().and_then(|text| text.parse().ok());
     let targets: Targets = wanted.unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO));
     let layer = tracing_subscriber::fmt::layer()
         .with_writer(io::stderr)
         .with_ansi(false);
-    let registry = tracing_subscriber::registry().with(targets);
+    let forward = forward.then(|| Forward(Valve::global()));
+    let registry = tracing_subscriber::registry().with(targets).with(forward);
     match format {
         LogFormat::Text => registry.with(layer.with_target(false)).init(),
         LogFormat::Json => registry.with(layer.json().flatten_event(true)).init(),

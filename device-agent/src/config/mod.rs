@@ -1,14 +1,16 @@
 //! The configuration, in two steps: what the file may say (`raw`), and what the agent runs with ([`Settings`]): parsed,
 //! defaulted, with paths resolved against the file's directory.
 
+mod build;
+mod features;
 mod raw;
 mod settings;
 
 use std::path::{Path, PathBuf};
 
 pub use settings::{
-    AgentSettings, DownloadSettings, FirmwareSettings, LogFormat, PlatformKind, PolicySettings, ServerSettings,
-    Settings, TlsVersions,
+    AgentSettings, DownloadSettings, FirmwareSettings, HookSettings, LogFormat, PlatformKind, PolicySettings,
+    ServerSettings, Settings, Strategy, TlsVersions,
 };
 
 use crate::identity::IdentitySettings;
@@ -69,7 +71,7 @@ impl Settings {
         // The agent re-executes itself and must find its files again from anywhere.
         let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         let directory = absolute.parent().unwrap_or(Path::new("/"));
-        settings::build(file, directory).map_err(|settings::Wrong { key, reason }| ConfigError::Invalid {
+        build::build(file, directory).map_err(|build::Wrong { key, reason }| ConfigError::Invalid {
             path: path.to_owned(),
             key,
             reason,

@@ -1,14 +1,17 @@
 //! What the agent runs with.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use hyper::Uri;
 use muster_fwup::PublicKey;
-use muster_link::limits::{HEARTBEAT_INTERVAL, IDENTIFIER_MAX};
+use muster_link::Encoding;
 
-use super::{IdentitySettings, raw};
-use crate::duration::Span;
+use super::IdentitySettings;
+use crate::archives::ArchiveSettings;
+use crate::console::ConsoleSettings;
+use crate::extensions::ExtensionSettings;
+use crate::scripts::ScriptSettings;
 
 /// Everything that the configuration decides.
 #[derive(Debug, Clone)]
@@ -23,6 +26,16 @@ pub struct Settings {
     pub download: DownloadSettings,
     /// Who may decline an update.
     pub policy: PolicySettings,
+    /// What is done when something happens.
+    pub hooks: HookSettings,
+    /// Archives beside the firmware.
+    pub archives: ArchiveSettings,
+    /// Code that the server sends.
+    pub scripts: ScriptSettings,
+    /// A shell for operators.
+    pub console: ConsoleSettings,
+    /// What is offered to the server beside.
+    pub extensions: ExtensionSettings,
     /// The agent itself.
     pub agent: AgentSettings,
 }
@@ -30,8 +43,10 @@ pub struct Settings {
 /// Where the server is.
 #[derive(Debug, Clone)]
 pub struct ServerSettings {
-    /// `wss://HOST[:PORT]/PATH?vsn=2.0.0`.
+    /// `wss://HOST[:PORT]/PATH?vsn=VERSION`, the version that of the encoding.
     pub url: Uri,
+    /// How messages are written.
+    pub encoding: Encoding,
     /// PEM file of the certificate authorities that the server's certificate must chain to.
     pub ca: PathBuf,
     /// The TLS versions that are offered.
@@ -62,8 +77,22 @@ pub struct FirmwareSettings {
     pub task: String,
     /// The largest file that is downloaded, in bytes.
     pub max_firmware_bytes: u64,
+    /// The file in which firmware leaves a parameter for the reboot command, such as `0 tryboot` of a Raspberry Pi; without
+    /// it firmware that does so is refused.
+    pub reboot_param: Option<PathBuf>,
     /// PEM file of further certificate authorities for downloads.
     pub ca: Option<PathBuf>,
+}
+
+/// How a file comes to the disk (device-link §5.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Strategy {
+    /// Applied as it comes; nothing is kept.
+    Streaming,
+    /// Kept whole first.
+    Caching,
+    /// Kept first, each part checked and kept over reboots, several at a time if wanted.
+    Parts,
 }
 
 /// The downloader's numbers (device-link §5.4).
@@ -79,6 +108,12 @@ pub struct DownloadSettings {
     pub time_between_retries: Duration,
     /// In bits per second: a download slower than this fails.
     pub worst_case_download_speed: u64,
+    /// How a file comes to the disk.
+    pub strategy: Strategy,
+    /// Where files are kept, unless streaming.
+    pub cache_dir: PathBuf,
+    /// How many parts are fetched at a time.
+    pub parallel: usize,
 }
 
 /// Who may decline an update.
@@ -88,6 +123,21 @@ pub struct PolicySettings {
     pub script: Option<PathBuf>,
     /// How long it may think.
     pub time_limit: Duration,
+}
+
+/// Programs that are run when something happens; an empty line runs nothing.
+#[derive(Debug, Clone)]
+pub struct HookSettings {
+    /// Makes the device seen.
+    pub identify: Vec<String>,
+    /// Gets everything ready for a reboot.
+    pub before_reboot: Vec<String>,
+    /// Takes an archive.
+    pub archive: Vec<String>,
+    /// How long the first two may take.
+    pub time_limit: Duration,
+    /// How long an archive may take.
+    pub archive_time_limit: Duration,
 }
 
 /// Which platform the agent runs on.
@@ -117,12 +167,12 @@ pub struct AgentSettings {
     pub platform: PlatformKind,
     /// Base delays before the link is dialled again; each is stretched by up to half by chance, the last repeats.
     pub backoff: Vec<Duration>,
+    /// The delay while the device has no network; those attempts do not count.
+    pub network_retry: Duration,
     /// How often a heartbeat is sent.
     pub heartbeat: Duration,
     /// What reboots a `linux` device.
     pub reboot_command: Vec<String>,
-    /// What makes the device seen; only a log line without it.
-    pub identify_command: Vec<String>,
     /// On `virtual`: how long new firmware may take until it is validated, before the watchdog reboots.
     pub boot_timeout: Duration,
     /// What must succeed, besides the join, before new firmware is validated.
@@ -131,162 +181,10 @@ pub struct AgentSettings {
     pub health_time_limit: Duration,
     /// How log lines look, unless the command line says.
     pub log_format: LogFormat,
-}
-
-/// A key with a value that cannot be.
-pub(super) struct Wrong {
-    pub key: &'static str,
-    pub reason: String,
-}
-
-fn wrong(key: &'static str, reason: impl Into<String>) -> Wrong {
-    Wrong {
-        key,
-        reason: reason.into(),
-    }
-}
-
-/// Gives the file its meaning; relative paths start at `directory`.
-pub(super) fn build(file: raw::File, directory: &Path) -> Result<Settings, Wrong> {
-    let at = |path: PathBuf| directory.join(path);
-    let identifier = file.identity.identifier;
-    if identifier.is_empty() || identifier.len() > IDENTIFIER_MAX {
-        return Err(wrong(
-            "identity.identifier",
-            format!("must have 1 to {IDENTIFIER_MAX} bytes"),
-        ));
-    }
-    Ok(Settings {
-        server: ServerSettings {
-            url: link_url(&file.server.url)?,
-            ca: at(file.server.ca),
-            tls: tls_versions(file.server.tls.as_deref())?,
-        },
-        identity: IdentitySettings {
-            identifier,
-            cert: at(file.identity.cert),
-            key: at(file.identity.key),
-        },
-        firmware: firmware(file.firmware, at)?,
-        download: download(&file.download),
-        policy: PolicySettings {
-            script: file.policy.script.map(at),
-            time_limit: span(file.policy.time_limit, Duration::from_secs(10)),
-        },
-        agent: agent(file.agent, at)?,
-    })
-}
-
-fn span(given: Option<Span>, default: Duration) -> Duration {
-    given.map_or(default, |Span(span)| span)
-}
-
-/// The URL that is dialled: NervesHub's path unless another is given, and the framing's version.
-fn link_url(text: &str) -> Result<Uri, Wrong> {
-    let key = "server.url";
-    let url: Uri = text.parse().map_err(|cause| wrong(key, format!("`{text}`: {cause}")))?;
-    if url.scheme_str() != Some("wss") || url.host().is_none() {
-        return Err(wrong(key, format!("`{text}` must look like `wss://host:port`")));
-    }
-    let authority = url.authority().map_or("", |authority| authority.as_str());
-    let path = match url.path() {
-        "" | "/" => "/socket/websocket",
-        path => path,
-    };
-    let built = format!("wss://{authority}{path}?vsn=2.0.0");
-    built.parse().map_err(|cause| wrong(key, format!("`{built}`: {cause}")))
-}
-
-fn tls_versions(text: Option<&str>) -> Result<TlsVersions, Wrong> {
-    match text {
-        None => Ok(TlsVersions::Both),
-        Some("1.2") => Ok(TlsVersions::Only12),
-        Some("1.3") => Ok(TlsVersions::Only13),
-        Some(other) => Err(wrong("server.tls", format!("`{other}` is neither \"1.2\" nor \"1.3\""))),
-    }
-}
-
-/// Larger firmware than this needs `max_firmware_bytes`.
-const MAX_FIRMWARE_BYTES: u64 = 2 * 1024 * 1024 * 1024;
-
-fn firmware(firmware: raw::Firmware, at: impl Fn(PathBuf) -> PathBuf) -> Result<FirmwareSettings, Wrong> {
-    let mut public_keys = Vec::new();
-    for text in &firmware.public_keys {
-        let key = text
-            .parse()
-            .map_err(|cause| wrong("firmware.public_keys", format!("`{text}`: {cause}")))?;
-        public_keys.push(key);
-    }
-    Ok(FirmwareSettings {
-        disk: at(firmware.disk),
-        fw_env_config: at(firmware.fw_env_config.unwrap_or_else(|| "/etc/fw_env.config".into())),
-        public_keys,
-        task: firmware.task.unwrap_or_else(|| "upgrade".to_owned()),
-        max_firmware_bytes: firmware.max_firmware_bytes.unwrap_or(MAX_FIRMWARE_BYTES),
-        ca: firmware.ca.map(at),
-    })
-}
-
-fn download(download: &raw::Download) -> DownloadSettings {
-    DownloadSettings {
-        max_disconnects: download.max_disconnects.unwrap_or(10),
-        idle_timeout: span(download.idle_timeout, Duration::from_mins(1)),
-        max_timeout: span(download.max_timeout, Duration::from_hours(24)),
-        time_between_retries: span(download.time_between_retries, Duration::from_secs(15)),
-        worst_case_download_speed: download.worst_case_download_speed.unwrap_or(30_000).max(1),
-    }
-}
-
-fn agent(agent: raw::Agent, at: impl Fn(PathBuf) -> PathBuf) -> Result<AgentSettings, Wrong> {
-    let platform = match agent.platform.as_str() {
-        "linux" => PlatformKind::Linux,
-        "virtual" => PlatformKind::Virtual,
-        other => {
-            return Err(wrong(
-                "agent.platform",
-                format!("`{other}` is neither \"linux\" nor \"virtual\""),
-            ));
-        }
-    };
-    let log_format = match agent.log_format.as_deref() {
-        None | Some("text") => LogFormat::Text,
-        Some("json") => LogFormat::Json,
-        Some(other) => {
-            return Err(wrong(
-                "agent.log_format",
-                format!("`{other}` is neither \"text\" nor \"json\""),
-            ));
-        }
-    };
-    let reboot_command = agent.reboot_command.unwrap_or_else(|| vec!["reboot".to_owned()]);
-    if reboot_command.is_empty() {
-        return Err(wrong("agent.reboot_command", "names no program"));
-    }
-    let heartbeat = span(agent.heartbeat, HEARTBEAT_INTERVAL);
-    if heartbeat.is_zero() {
-        return Err(wrong("agent.heartbeat", "must be longer than nothing"));
-    }
-    Ok(AgentSettings {
-        state_dir: at(agent.state_dir),
-        platform,
-        backoff: backoff(agent.backoff)?,
-        heartbeat,
-        reboot_command,
-        identify_command: agent.identify_command.unwrap_or_default(),
-        boot_timeout: span(agent.boot_timeout, Duration::from_secs(30)),
-        health_script: agent.health_script.map(at),
-        health_time_limit: span(agent.health_time_limit, Duration::from_secs(10)),
-        log_format,
-    })
-}
-
-/// The delays of device-link §5.1, unless the file lists its own.
-fn backoff(given: Option<Vec<Span>>) -> Result<Vec<Duration>, Wrong> {
-    let Some(given) = given else {
-        return Ok([1, 2, 4, 8, 16, 32, 60].map(Duration::from_secs).to_vec());
-    };
-    if given.is_empty() || given.iter().any(|Span(span)| span.is_zero()) {
-        return Err(wrong("agent.backoff", "needs at least one delay, and none of zero"));
-    }
-    Ok(given.into_iter().map(|Span(span)| span).collect())
+    /// Whether the agent validates new firmware; if not, it watches whether another program does.
+    pub validate: bool,
+    /// What the device says that it is connected by; nothing if empty.
+    pub connection_types: Vec<String>,
+    /// The socket by which the agent is asked and told; see [`crate::control`].
+    pub socket: PathBuf,
 }

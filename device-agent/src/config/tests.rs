@@ -2,6 +2,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::{ConfigError, PlatformKind, Settings, TlsVersions};
+use crate::identity::Proof;
 
 const MINIMAL: &str = r#"
 [server]
@@ -38,7 +39,11 @@ fn minimal_file_gets_the_documented_defaults() {
     );
     assert_eq!(settings.server.tls, TlsVersions::Both);
     assert_eq!(settings.server.ca, Path::new("/etc/muster/ca.pem"));
-    assert_eq!(settings.identity.key, Path::new("/keys/device.key"));
+    let Proof::Certificate { cert, key } = &settings.identity.proof else {
+        panic!("{:?}", settings.identity.proof);
+    };
+    assert_eq!(cert, Path::new("/etc/muster/device.pem"));
+    assert_eq!(key.as_deref(), Some(Path::new("/keys/device.key")));
     assert_eq!(settings.agent.platform, PlatformKind::Virtual);
     assert_eq!(settings.agent.backoff.len(), 7);
     assert_eq!(settings.agent.heartbeat, Duration::from_secs(30));
@@ -96,4 +101,95 @@ fn own_path_is_kept_and_durations_are_read() {
         settings.agent.backoff,
         [Duration::from_millis(100), Duration::from_secs(2)]
     );
+}
+
+const CERTIFICATE: &str = "cert = \"device.pem\"\nkey = \"/keys/device.key\"";
+
+#[test]
+fn shared_secret_takes_the_place_of_a_certificate_and_is_not_shown() {
+    let text = MINIMAL.replace(CERTIFICATE, "shared_key = \"nhp_x\"\nshared_secret = \"sesame\"");
+    let settings = parse(&text).unwrap();
+    assert_eq!(
+        settings.server.url.to_string(),
+        "wss://127.0.0.1:4001/device-socket/websocket?vsn=2.0.0"
+    );
+    assert!(!format!("{settings:?}").contains("sesame"));
+    let file = text.replace("shared_secret =", "shared_secret_file =");
+    assert!(parse(&file).is_ok());
+}
+
+#[test]
+fn proofs_that_are_none_or_two_are_refused() {
+    for (with, key) in [
+        ("", "identity.cert"),
+        ("shared_key = \"nhp_x\"", "identity.shared_key"),
+        ("shared_secret = \"s\"", "identity.shared_secret"),
+        ("shared_key = \"\"\nshared_secret = \"s\"", "identity.shared_key"),
+        (
+            "cert = \"c\"\nshared_key = \"nhp_x\"\nshared_secret = \"s\"",
+            "identity.cert",
+        ),
+        (
+            "shared_key = \"nhp_x\"\nshared_secret = \"s\"\nshared_secret_file = \"f\"",
+            "identity.shared_secret",
+        ),
+    ] {
+        let text = refusal(&MINIMAL.replace(CERTIFICATE, with));
+        assert!(text.contains(key), "{with}: {text}");
+    }
+}
+
+#[test]
+fn messagepack_is_asked_for_by_its_version() {
+    let text = MINIMAL.replace("ca = \"ca.pem\"", "ca = \"ca.pem\"\nencoding = \"msgpack\"");
+    let settings = parse(&text).unwrap();
+    assert!(settings.server.url.to_string().ends_with("?vsn=3.0.0"));
+}
+
+const EXAMPLE: &str = include_str!("../../agent.example.toml");
+
+#[test]
+fn example_holds_every_key_there_is() {
+    let keys = include_str!("raw.rs")
+        .lines()
+        .filter_map(|line| line.strip_prefix("    pub ")?.split(':').next());
+    let mut count = 0;
+    for key in keys {
+        let (assigned, table) = (format!("{key} = "), format!("\n[{key}]"));
+        assert!(EXAMPLE.contains(&assigned) || EXAMPLE.contains(&table), "{key}");
+        count += 1;
+    }
+    assert!(count > 60, "{count}");
+}
+
+/// What the example shows behind a `#` is tried one line at a time, in its place.
+#[test]
+fn example_is_good_and_so_is_each_line_that_it_shows() {
+    parse(EXAMPLE).unwrap();
+    let shown = |line: &str| {
+        let rest = line.strip_prefix("# ")?;
+        let key = rest
+            .split(" = ")
+            .next()
+            .filter(|key| key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'))?;
+        rest.contains(" = ").then(|| key.to_owned())
+    };
+    let mut count = 0;
+    for (index, line) in EXAMPLE.lines().enumerate() {
+        let Some(key) = shown(line) else { continue };
+        let lines = EXAMPLE.lines().enumerate();
+        let text: Vec<&str> = lines
+            .map(|(at, line)| if at == index { &line[2..] } else { line })
+            .collect();
+        match parse(&text.join("\n")) {
+            // A shared secret stands in place of a certificate.
+            Ok(_)
+            | Err(ConfigError::Invalid {
+                key: "identity.cert", ..
+            }) => {}
+            Err(cause) => panic!("{key}: {cause}"),
+        }
+        count += 1;
+    }
+    assert!(count > 40, "{count}");
 }

@@ -6,18 +6,25 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use muster_link::{DeviceApiVersion, FromDevice, Join, JoinMeta, ToDevice};
+use muster_link::FromDevice;
 use tokio::time::Instant;
 
+use super::online::Online;
+use super::told::Connection;
 use super::validation::Validation;
 use super::{End, Event, Sinks};
+use crate::archives::Archives;
 use crate::clock;
 use crate::config::Settings;
-use crate::identity::Tls;
-use crate::link::{self, Command, Link, LinkSettings};
+use crate::control::Control;
+use crate::hooks::{Custom, RebootReason};
+use crate::identity::Identity;
+use crate::link::{Command, LinkSettings, Say};
+use crate::notify::Notify;
 use crate::platform::{Facts, Platform};
-use crate::policy::{Context, Policy};
-use crate::program::{self, Program};
+use crate::policy::Context;
+use crate::renewal::Renewal;
+use crate::scripts::Scripts;
 use crate::update::Offer;
 use crate::update::attempt::{self, Attempt};
 use crate::update::machine::{Effect, Input, Machine};
@@ -27,30 +34,55 @@ use crate::update::state::{Persisted, Phase, Store};
 const REBOOT_RETRY: Duration = Duration::from_mins(1);
 /// A device that was told to reboot and still runs after this is told again.
 const REBOOT_PATIENCE: Duration = Duration::from_mins(5);
-const IDENTIFY_TIME_LIMIT: Duration = Duration::from_secs(30);
+/// Whatever the hook has to do, a device that is to reboot does.
+const BEFORE_REBOOT_TIMEOUT: Duration = Duration::from_mins(5);
 
 /// What an agent is made of.
 pub(super) struct Parts {
     pub settings: Settings,
     pub platform: Box<dyn Platform>,
-    pub policy: Arc<dyn Policy>,
+    pub custom: Custom,
     pub store: Store,
-    pub tls: Tls,
+    pub identity: Arc<Identity>,
     pub machine: Machine,
     /// The slot that runs; an update changes the environment and not this.
     pub facts: Facts,
     pub sinks: Sinks,
+    pub archives: Archives,
+    pub scripts: Scripts,
+    /// What becomes of the device's certificate, if it has one.
+    pub renewal: Option<Renewal>,
+    pub control: Option<Control>,
+    pub notify: Notify,
     /// Held until the process ends.
     pub _lock: File,
 }
 
 /// The running agent.
 pub(super) struct Agent {
-    parts: Parts,
-    link: Option<Link>,
+    pub(super) parts: Parts,
+    pub(super) link_state: LinkState,
+    pub(super) online: Option<Online>,
+    pub(super) connection: Connection,
+    /// Whether people are to be warned of the certificate's end.
+    pub(super) certificate_ends: bool,
     attempt: Option<Attempt>,
-    validation: Validation,
+    pub(super) validation: Validation,
     reboot_due: Option<Instant>,
+    alive_due: Option<Instant>,
+    pub(super) interface_due: Option<Instant>,
+    pub(super) certificate_due: Option<Instant>,
+}
+
+/// How the link is, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum LinkState {
+    /// Not open, for this reason, if it was ever tried.
+    Down(Option<String>),
+    /// Open, and not joined yet.
+    Open,
+    /// The server has us.
+    Joined,
 }
 
 impl Agent {
@@ -58,12 +90,21 @@ impl Agent {
         let validation = Validation::new(parts.platform.conduct(), parts.facts.validated, Instant::now());
         let mut agent = Self {
             parts,
-            link: None,
+            link_state: LinkState::Down(None),
+            online: None,
+            connection: Connection::default(),
+            certificate_ends: false,
             attempt: None,
             validation,
             reboot_due: None,
+            alive_due: None,
+            interface_due: None,
+            certificate_due: None,
         };
         agent.open_link();
+        agent.parts.notify.ready();
+        agent.alive(Instant::now());
+        agent.tell_status();
         agent
     }
 
@@ -72,13 +113,16 @@ impl Agent {
             tracing::warn!("firmware has no network");
             return;
         }
-        let settings = LinkSettings {
-            url: self.parts.settings.server.url.clone(),
-            tls: Arc::clone(&self.parts.tls.link),
-            backoff: self.parts.settings.agent.backoff.clone(),
-            heartbeat: self.parts.settings.agent.heartbeat,
+        let settings = &self.parts.settings;
+        let link = LinkSettings {
+            url: settings.server.url.clone(),
+            identity: Arc::clone(&self.parts.identity),
+            encoding: settings.server.encoding,
+            backoff: settings.agent.backoff.clone(),
+            without_network: settings.agent.network_retry,
+            heartbeat: settings.agent.heartbeat,
         };
-        self.link = Some(Link::start(settings, self.parts.sinks.link.clone()));
+        self.online = Some(Online::start(settings, link, self.parts.sinks.link.clone()));
     }
 
     /// When the watchdog bites.
@@ -88,24 +132,55 @@ impl Agent {
 
     /// When [`Event::Due`] is due.
     pub(super) fn due(&self) -> Option<Instant> {
-        let dues = [self.validation.check_at(), self.reboot_due];
+        let dues = [
+            self.validation.check_at(),
+            self.reboot_due,
+            self.alive_due,
+            self.interface_due,
+            self.certificate_due,
+        ];
         dues.into_iter().flatten().min()
+    }
+
+    /// Tells the service manager that the loop turns and the link's task lives; silence has it start the agent anew.
+    fn alive(&mut self, now: Instant) {
+        let Some(interval) = self.parts.notify.interval() else {
+            return;
+        };
+        if self.online.as_ref().is_none_or(Online::is_alive) {
+            self.parts.notify.alive();
+        }
+        self.alive_due = Some(now + interval);
+    }
+
+    /// The end, as the system wants it.
+    pub(super) async fn stop(&mut self) {
+        self.parts.notify.stopping();
+        self.parts.control = None;
+        self.close().await;
     }
 
     /// Says goodbye.
     pub(super) async fn close(&mut self) {
         self.attempt = None;
-        if let Some(link) = self.link.take() {
-            link.close().await;
+        self.interface_due = None;
+        self.certificate_due = None;
+        if let Some(online) = self.online.take() {
+            online.close().await;
         }
     }
 
     /// Reboots; returns where the reboot is a matter of time, or did not work and will be tried again.
-    pub(super) async fn reboot(&mut self) {
-        tracing::info!("device reboots");
+    pub(super) async fn reboot(&mut self, reason: RebootReason) {
+        tracing::info!(reason = reason.name(), "device reboots");
         let interrupted = self.attempt.is_some();
         self.close().await;
         self.validation.stop();
+        let ready = self.parts.custom.hooks.before_reboot(reason);
+        let ready = tokio::time::timeout(BEFORE_REBOOT_TIMEOUT, ready).await;
+        if let Err(cause) = ready.unwrap_or_else(|_| Err("it does not end".to_owned())) {
+            tracing::warn!(error = cause, "hook before the reboot failed");
+        }
         let Err(cause) = self.parts.platform.reboot().await else {
             tracing::info!("reboot under way");
             self.reboot_due = Some(Instant::now() + REBOOT_PATIENCE);
@@ -132,7 +207,15 @@ impl Agent {
             Event::Health(result) => self.health(result),
             Event::Watchdog => {
                 tracing::warn!("firmware was not validated in time");
-                ControlFlow::Break(End::Reboot)
+                ControlFlow::Break(End::Reboot(RebootReason::NotValidated))
+            }
+            Event::Archive(ended) => {
+                self.parts.archives.ended(&ended);
+                ControlFlow::Continue(())
+            }
+            Event::Asked(asked) => {
+                self.asked(asked);
+                ControlFlow::Continue(())
             }
             Event::Due => self.is_due(),
             Event::Stop => ControlFlow::Break(End::Stopped),
@@ -141,86 +224,28 @@ impl Agent {
 
     fn is_due(&mut self) -> ControlFlow<End> {
         let now = Instant::now();
+        if self.alive_due.is_some_and(|at| at <= now) {
+            self.alive(now);
+        }
         if self.reboot_due.is_some_and(|at| at <= now) {
             self.reboot_due = None;
-            return ControlFlow::Break(End::Reboot);
+            return ControlFlow::Break(End::Reboot(RebootReason::Again));
+        }
+        if self.interface_due.is_some_and(|at| at <= now) {
+            self.report_interface(now);
+        }
+        if self.certificate_due.is_some_and(|at| at <= now) {
+            self.check_certificate(now);
         }
         self.check_health(now);
         ControlFlow::Continue(())
-    }
-
-    fn link_event(&mut self, event: link::Event) -> ControlFlow<End> {
-        match event {
-            link::Event::NeedJoin => {
-                let join = self.join();
-                self.validation.told(join.meta.firmware_validated);
-                self.tell(Command::Join(Box::new(join)));
-                ControlFlow::Continue(())
-            }
-            link::Event::Joined => {
-                tracing::info!("joined");
-                self.validation.joined(Instant::now());
-                self.check_health(Instant::now());
-                self.take(Input::Joined)
-            }
-            link::Event::Lost => {
-                self.validation.lost();
-                self.parts.machine.lost();
-                ControlFlow::Continue(())
-            }
-            link::Event::Delivered => self.take(Input::Delivered),
-            link::Event::Push(message) => self.push(message),
-        }
-    }
-
-    fn push(&mut self, message: ToDevice) -> ControlFlow<End> {
-        match message {
-            ToDevice::Update(update) => {
-                let uuid = update.firmware_meta.as_ref().map(|meta| meta.uuid.as_str());
-                tracing::info!(
-                    update.uuid = uuid,
-                    update.available = update.update_available,
-                    "update told"
-                );
-                self.take(Input::Told(update))
-            }
-            ToDevice::Reboot => self.take(Input::RebootAsked),
-            ToDevice::Identify => {
-                self.identify();
-                ControlFlow::Continue(())
-            }
-            // The agent trusts its own keys only, takes no archives, runs no scripts and has no extensions.
-            ToDevice::FirmwareKeys(_)
-            | ToDevice::ArchiveKeys(_)
-            | ToDevice::GetExtensions
-            | ToDevice::Archive(_)
-            | ToDevice::RunScript(_) => ControlFlow::Continue(()),
-            ToDevice::Unknown(event) => {
-                tracing::debug!(event, "unknown push ignored");
-                ControlFlow::Continue(())
-            }
-        }
-    }
-
-    fn identify(&self) {
-        tracing::info!("device identifies itself");
-        let line = &self.parts.settings.agent.identify_command;
-        if line.is_empty() {
-            return;
-        }
-        let program = Program::command(line, IDENTIFY_TIME_LIMIT);
-        tokio::spawn(async move {
-            if let Err(cause) = program::run(program).await {
-                tracing::warn!(error = %cause, "identify command failed");
-            }
-        });
     }
 
     fn attempt_event(&mut self, event: attempt::Event) -> ControlFlow<End> {
         match event {
             attempt::Event::RequestOpened => self.take(Input::RequestOpened),
             attempt::Event::UrlExpired => self.take(Input::UrlExpired),
-            attempt::Event::Progress(percent) => self.take(Input::Progress(percent)),
+            attempt::Event::Progress(stage, percent) => self.take(Input::Progress(stage, percent)),
             attempt::Event::Ended(result) => {
                 self.attempt = None;
                 match result {
@@ -237,34 +262,17 @@ impl Agent {
         }
     }
 
-    /// What the device says of itself now (device-link §3.1).
-    fn join(&self) -> Join {
-        let (firmware, extra) = self.parts.facts.report();
-        let persisted = self.parts.machine.persisted();
-        let reverted = persisted.reverted.is_some() || self.parts.facts.other_unvalidated;
-        let unreported = persisted.reverted.as_ref().filter(|_| persisted.pending.is_some());
-        Join {
-            firmware,
-            fwup_version: Some(muster_fwup::FWUP_VERSION.to_owned()),
-            device_api_version: Some(DeviceApiVersion::OURS.to_owned()),
-            currently_downloading_uuid: self.parts.machine.busy_uuid().map(str::to_owned),
-            meta: JoinMeta {
-                firmware_validated: self.parts.facts.validated,
-                firmware_auto_revert_detected: Some(reverted),
-                firmware_reverted_uuid: unreported.map(|reverted| reverted.uuid.clone()),
-            },
-            extra,
-            ..Join::default()
+    pub(super) fn tell(&self, command: Command) {
+        if let Some(online) = &self.online {
+            online.tell(command);
         }
     }
 
-    fn tell(&self, command: Command) {
-        if let Some(link) = &self.link {
-            link.tell(command);
-        }
+    pub(super) fn say(&self, message: impl Into<Say>) {
+        self.tell(Command::Send(message.into()));
     }
 
-    fn check_health(&mut self, now: Instant) {
+    pub(super) fn check_health(&mut self, now: Instant) {
         if !self.validation.begin_check(now) {
             return;
         }
@@ -277,8 +285,7 @@ impl Agent {
     }
 
     fn health(&mut self, result: Result<(), String>) -> ControlFlow<End> {
-        let validated = result.and_then(|()| self.parts.platform.validate().map_err(|cause| cause.to_string()));
-        if let Err(reason) = validated {
+        if let Err(reason) = result.and_then(|()| self.validate()) {
             tracing::warn!(reason, "firmware not validated");
             self.validation.failed(Instant::now());
             return ControlFlow::Continue(());
@@ -286,13 +293,26 @@ impl Agent {
         tracing::info!(firmware.version = self.parts.facts.version(), "firmware validated");
         self.parts.facts.validated = Some(true);
         if self.validation.succeeded() {
-            self.tell(Command::Send(FromDevice::FirmwareValidated));
+            self.say(FromDevice::FirmwareValidated);
         }
         self.take(Input::Validated)
     }
 
+    /// Marks the firmware as here to stay, or sees whether the program that does so has done it.
+    fn validate(&self) -> Result<(), String> {
+        let platform = &self.parts.platform;
+        if self.parts.settings.agent.validate {
+            return platform.validate().map_err(|cause| cause.to_string());
+        }
+        match platform.facts() {
+            Ok(facts) if facts.unvalidated() => Err("no other program has validated it yet".to_owned()),
+            Ok(_) => Ok(()),
+            Err(cause) => Err(cause.to_string()),
+        }
+    }
+
     /// Gives the machine an input and does what it says, in its order.
-    fn take(&mut self, input: Input) -> ControlFlow<End> {
+    pub(super) fn take(&mut self, input: Input) -> ControlFlow<End> {
         let mut effects = VecDeque::from(self.parts.machine.handle(input, clock::now()));
         while let Some(effect) = effects.pop_front() {
             match effect {
@@ -301,7 +321,7 @@ impl Agent {
                         effects = self.parts.machine.handle(failed, clock::now()).into();
                     }
                 }
-                Effect::Send(message) => self.tell(Command::Send(message)),
+                Effect::Send(message) => self.say(message),
                 Effect::Deliver(status) => self.tell(Command::Deliver(status)),
                 Effect::Decide(offer, reschedules) => self.decide(*offer, reschedules),
                 Effect::Start(offer) => self.start(&offer),
@@ -311,7 +331,7 @@ impl Agent {
                     }
                 }
                 Effect::Rejoin => self.tell(Command::Rejoin),
-                Effect::Reboot => return ControlFlow::Break(End::Reboot),
+                Effect::Reboot(reason) => return ControlFlow::Break(End::Reboot(reason)),
             }
         }
         ControlFlow::Continue(())
@@ -342,7 +362,7 @@ impl Agent {
             running_version: self.parts.facts.version().to_owned(),
             reschedules,
         };
-        let (policy, tasks) = (Arc::clone(&self.parts.policy), self.parts.sinks.tasks.clone());
+        let (policy, tasks) = (Arc::clone(&self.parts.custom.policy), self.parts.sinks.tasks.clone());
         tokio::spawn(async move {
             let decision = policy.decide(&offer, &context).await;
             let _ = tasks.send(Event::Decided(decision)).await;
@@ -356,7 +376,7 @@ impl Agent {
             offer,
             order,
             &parts.settings,
-            Arc::clone(&parts.tls.download),
+            Arc::clone(&parts.identity.download),
             parts.sinks.attempt.clone(),
         ));
     }

@@ -1,11 +1,15 @@
 //! The agent's shell: every source of news merged into one [`Event`], taken one at a time.
 
 mod agent;
+mod asked;
+mod certificate;
+mod online;
+mod report;
 mod startup;
+mod told;
 mod validation;
 
 use std::ops::ControlFlow;
-use std::sync::Arc;
 
 use anyhow::Context;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -13,9 +17,10 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
 use crate::config::Settings;
-use crate::link;
-use crate::policy::{Decision, Policy};
+use crate::hooks::{Custom, RebootReason};
+use crate::policy::Decision;
 use crate::update::attempt;
+use crate::{archives, control, link};
 
 /// News that wait to be taken; who brings more waits.
 const EVENTS_MAX: usize = 32;
@@ -33,6 +38,10 @@ enum Event {
     Health(Result<(), String>),
     /// New firmware was not validated in time.
     Watchdog,
+    /// An archive was taken, or not.
+    Archive(archives::Ended),
+    /// Somebody asks by the control socket.
+    Asked(control::Asked),
     /// Something that was put off is due.
     Due,
     /// The system wants the agent to end.
@@ -43,7 +52,7 @@ enum Event {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
     Stopped,
-    Reboot,
+    Reboot(RebootReason),
 }
 
 /// Where news come from.
@@ -51,6 +60,8 @@ struct Sources {
     link: mpsc::Receiver<link::Event>,
     attempt: mpsc::Receiver<attempt::Event>,
     tasks: mpsc::Receiver<Event>,
+    archives: mpsc::Receiver<archives::Ended>,
+    asked: mpsc::Receiver<control::Asked>,
     terminate: Signal,
     interrupt: Signal,
 }
@@ -61,20 +72,33 @@ struct Sinks {
     link: mpsc::Sender<link::Event>,
     attempt: mpsc::Sender<attempt::Event>,
     tasks: mpsc::Sender<Event>,
+    archives: mpsc::Sender<archives::Ended>,
+    asked: mpsc::Sender<control::Asked>,
 }
 
 fn channels() -> std::io::Result<(Sources, Sinks)> {
     let (link, link_source) = mpsc::channel(EVENTS_MAX);
     let (attempt, attempt_source) = mpsc::channel(EVENTS_MAX);
     let (tasks, tasks_source) = mpsc::channel(EVENTS_MAX);
+    let (archives, archives_source) = mpsc::channel(1);
+    let (asked, asked_source) = mpsc::channel(1);
     let sources = Sources {
         link: link_source,
         attempt: attempt_source,
         tasks: tasks_source,
+        archives: archives_source,
+        asked: asked_source,
         terminate: signal(SignalKind::terminate())?,
         interrupt: signal(SignalKind::interrupt())?,
     };
-    Ok((sources, Sinks { link, attempt, tasks }))
+    let sinks = Sinks {
+        link,
+        attempt,
+        tasks,
+        archives,
+        asked,
+    };
+    Ok((sources, sinks))
 }
 
 impl Sources {
@@ -86,6 +110,8 @@ impl Sources {
             Some(event) = self.link.recv() => Event::Link(event),
             Some(event) = self.attempt.recv() => Event::Attempt(event),
             Some(event) = self.tasks.recv() => event,
+            Some(ended) = self.archives.recv() => Event::Archive(ended),
+            Some(asked) = self.asked.recv() => Event::Asked(asked),
             () = at(watchdog) => Event::Watchdog,
             () = at(due) => Event::Due,
         }
@@ -110,9 +136,9 @@ async fn at(instant: Option<Instant>) {
 ///
 /// # Errors
 /// When the agent cannot start.
-pub async fn run(settings: Settings, policy: Arc<dyn Policy>) -> anyhow::Result<()> {
+pub async fn run(settings: Settings, custom: Custom) -> anyhow::Result<()> {
     let (mut sources, sinks) = channels().context("cannot listen for signals")?;
-    let Some(mut agent) = startup::start(settings, policy, sinks).await? else {
+    let Some(mut agent) = startup::start(settings, custom, sinks).await? else {
         // The system ends this process when it comes to it.
         tracing::info!("reboot under way");
         sources.stop().await;
@@ -124,10 +150,10 @@ pub async fn run(settings: Settings, policy: Arc<dyn Policy>) -> anyhow::Result<
             ControlFlow::Continue(()) => {}
             ControlFlow::Break(End::Stopped) => {
                 tracing::info!("agent stops");
-                agent.close().await;
+                agent.stop().await;
                 return Ok(());
             }
-            ControlFlow::Break(End::Reboot) => agent.reboot().await,
+            ControlFlow::Break(End::Reboot(reason)) => agent.reboot(reason).await,
         }
     }
 }

@@ -7,10 +7,15 @@ use anyhow::{Context, bail};
 
 use super::Sinks;
 use super::agent::{Agent, Parts};
+use crate::archives::Archives;
 use crate::config::Settings;
-use crate::identity::Tls;
+use crate::control::Control;
+use crate::hooks::Custom;
+use crate::identity::Identity;
+use crate::notify::Notify;
 use crate::platform::{self, Facts, Platform};
-use crate::policy::Policy;
+use crate::renewal::Renewal;
+use crate::scripts::Scripts;
 use crate::update::machine::{Machine, Running};
 use crate::update::resolve::{Booted, Outcome, resolve};
 use crate::update::state::{Persisted, Store};
@@ -18,9 +23,10 @@ use crate::update::state::{Persisted, Store};
 const LOCK_FILE: &str = "agent.lock";
 
 /// Starts; none where the first thing to do was a reboot that is under way.
-pub(super) async fn start(settings: Settings, policy: Arc<dyn Policy>, sinks: Sinks) -> anyhow::Result<Option<Agent>> {
+pub(super) async fn start(settings: Settings, custom: Custom, sinks: Sinks) -> anyhow::Result<Option<Agent>> {
     // Certificates first: a mistake in them must not cost new firmware its only boot.
-    let tls = Tls::new(&settings)?;
+    let identity = Arc::new(Identity::new(&settings, custom.signer.clone())?);
+    let renewal = renewal(&settings, &custom, &identity);
     let directory = &settings.agent.state_dir;
     let store = Store::open(directory).with_context(|| format!("cannot make {}", directory.display()))?;
     let lock = lock(&settings)?;
@@ -37,6 +43,10 @@ pub(super) async fn start(settings: Settings, policy: Arc<dyn Policy>, sinks: Si
         platform.reboot().await?;
         return Ok(None);
     }
+    let socket = &settings.agent.socket;
+    let control = Control::open(socket, sinks.asked.clone())
+        .inspect_err(|cause| tracing::warn!(error = %cause, socket = %socket.display(), "no control socket"))
+        .ok();
     let running = Running {
         uuid: facts.uuid().to_owned(),
         slot: facts.slot.clone(),
@@ -46,15 +56,34 @@ pub(super) async fn start(settings: Settings, policy: Arc<dyn Policy>, sinks: Si
     };
     Ok(Some(Agent::new(Parts {
         machine: Machine::new(persisted, running),
-        settings,
         platform,
-        policy,
+        custom,
         store,
-        tls,
+        identity,
+        archives: Archives::open(&settings),
+        scripts: Scripts::new(settings.scripts.clone(), &settings.agent.state_dir),
+        renewal,
+        control,
+        notify: Notify::from_env(),
         facts,
+        settings,
         sinks,
         _lock: lock,
     })))
+}
+
+/// Has the newest certificate shown. What cannot be renewed or shown does no harm: the configured one is there.
+fn renewal(settings: &Settings, custom: &Custom, identity: &Identity) -> Option<Renewal> {
+    let renewal = Renewal::open(settings, custom.signer.is_some())
+        .inspect_err(|cause| tracing::error!(error = %cause, "certificate cannot be renewed"))
+        .ok()
+        .flatten();
+    if let Some(shown) = renewal.as_ref().and_then(Renewal::shown)
+        && let Err(cause) = identity.show(&shown.cert, &shown.key)
+    {
+        tracing::error!(error = %cause, "renewed certificate not shown");
+    }
+    renewal
 }
 
 /// Two agents on one disk would undo each other's work.

@@ -1,8 +1,10 @@
 //! Opening the link: TCP, TLS with the device's certificate, the websocket upgrade.
 
 use std::io;
+use std::net::IpAddr;
+use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Empty;
@@ -10,15 +12,20 @@ use hyper::client::conn::http1;
 use hyper::header::{self, HeaderMap};
 use hyper::{Request, Response, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
+use muster_link::credential::{CredentialError, Signed};
 use muster_link::limits::MESSAGE_MAX;
-use rustls::ClientConfig;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
+use super::backoff::Why;
+use crate::USER_AGENT;
+use crate::clock::{self, Now};
+use crate::identity::Identity;
+use crate::identity::secret::SharedSecret;
+use crate::identity::time::TrustedTime;
 use crate::net::{self, Stream};
-use crate::{USER_AGENT, clock};
 
 /// The upgrade must be answered within this.
 const UPGRADE_TIMEOUT: Duration = Duration::from_secs(20);
@@ -31,8 +38,17 @@ const UPGRADE_BUFFER_BYTES: usize = 8 * 1024;
 /// A clock that is further off than this is worth a warning: certificates and URLs expire by it.
 const SKEW_MAX: Duration = Duration::from_mins(1);
 
-/// An open link.
+/// An open link's connection.
 pub(super) type Socket = WebSocketStream<Stream>;
+
+/// A link that has just been opened.
+pub(super) struct Opened {
+    pub socket: Socket,
+    /// The device's own address on it.
+    pub local: Option<IpAddr>,
+    /// The file of the certificate that was shown.
+    pub cert: Option<Arc<Path>>,
+}
 
 /// Why the link did not open.
 #[derive(Debug, thiserror::Error)]
@@ -56,31 +72,46 @@ pub(super) enum DialError {
         /// How long it wants to be left alone.
         retry_after: Option<Duration>,
     },
+    /// The shared secret does not sign.
+    #[error("{0}")]
+    Unsigned(#[from] CredentialError),
     /// The server's answer makes no sense.
     #[error("{0}")]
     Nonsense(&'static str),
 }
 
 impl DialError {
-    /// How long the server wants to be left alone.
-    pub(super) fn retry_after(&self) -> Option<Duration> {
+    /// What the next attempt has to wait for.
+    pub(super) fn why(&self) -> Why {
         match self {
-            Self::Refused { retry_after, .. } => *retry_after,
-            Self::Io(_) | Self::Http(_) | Self::TimedOut | Self::Nonsense(_) => None,
+            Self::Refused {
+                retry_after: Some(asked),
+                ..
+            } => Why::Asked(*asked),
+            Self::Io(cause) if net::is_network_missing(cause) => Why::NoNetwork,
+            Self::Io(_)
+            | Self::Http(_)
+            | Self::TimedOut
+            | Self::Nonsense(_)
+            | Self::Unsigned(_)
+            | Self::Refused { .. } => Why::Failed,
         }
     }
 }
 
-/// Dials, following redirects.
-pub(super) async fn dial(url: &Uri, tls: &Arc<ClientConfig>) -> Result<Socket, DialError> {
+/// Dials, following redirects; signs each request at the moment that it is sent.
+pub(super) async fn dial(url: &Uri, identity: &Identity) -> Result<Opened, DialError> {
     let mut url = url.clone();
     for _ in 0..=REDIRECTS_MAX {
-        let stream = net::connect(&url, Arc::clone(tls)).await?;
+        let tls = identity.link();
+        let stream = net::connect(&url, tls.config).await?;
+        let local = stream.local_addr().ok().map(|local| local.ip());
         let key = generate_key();
-        let response = tokio::time::timeout(UPGRADE_TIMEOUT, upgrade(stream, &url, &key))
+        let signed = sign(identity)?;
+        let response = tokio::time::timeout(UPGRADE_TIMEOUT, upgrade(stream, &url, &key, signed.as_ref()))
             .await
             .map_err(|_| DialError::TimedOut)??;
-        note_skew(response.headers());
+        note_date(response.headers(), &identity.time, clock::now());
         if response.status().is_redirection() {
             let location = response
                 .headers()
@@ -94,12 +125,27 @@ pub(super) async fn dial(url: &Uri, tls: &Arc<ClientConfig>) -> Result<Socket, D
             tracing::info!(server.url = %url, "link redirected");
             continue;
         }
-        return open(response, &key).await;
+        return Ok(Opened {
+            socket: open(response, &key).await?,
+            local,
+            cert: tls.cert,
+        });
     }
     Err(DialError::Nonsense("the server redirects in circles"))
 }
 
-async fn upgrade(stream: Stream, url: &Uri, key: &str) -> Result<Response<hyper::body::Incoming>, DialError> {
+fn sign(identity: &Identity) -> Result<Option<Signed>, DialError> {
+    let time = identity.time.to_sign(clock::now());
+    let sign = |secret: &SharedSecret| secret.sign(&identity.identifier, time);
+    Ok(identity.secret.as_ref().map(sign).transpose()?)
+}
+
+async fn upgrade(
+    stream: Stream,
+    url: &Uri,
+    key: &str,
+    signed: Option<&Signed>,
+) -> Result<Response<hyper::body::Incoming>, DialError> {
     let (mut sender, connection) = http1::Builder::new()
         .max_buf_size(UPGRADE_BUFFER_BYTES)
         .handshake(TokioIo::new(stream))
@@ -107,13 +153,17 @@ async fn upgrade(stream: Stream, url: &Uri, key: &str) -> Result<Response<hyper:
     tokio::spawn(connection.with_upgrades());
     let path = url.path_and_query().map_or("/", |path| path.as_str());
     let authority = url.authority().map_or("", |authority| authority.as_str());
-    let request = Request::get(path)
+    let mut request = Request::get(path)
         .header(header::HOST, authority)
         .header(header::USER_AGENT, USER_AGENT)
         .header(header::UPGRADE, "websocket")
         .header(header::CONNECTION, "upgrade")
         .header(header::SEC_WEBSOCKET_VERSION, "13")
-        .header(header::SEC_WEBSOCKET_KEY, key)
+        .header(header::SEC_WEBSOCKET_KEY, key);
+    for (name, value) in signed.iter().flat_map(|signed| signed.headers()) {
+        request = request.header(name, value);
+    }
+    let request = request
         .body(Empty::<Bytes>::new())
         .map_err(|_| DialError::Nonsense("the URL cannot be asked for"))?;
     Ok(sender.send_request(request).await?)
@@ -128,7 +178,7 @@ async fn open(response: Response<hyper::body::Incoming>, key: &str) -> Result<So
         return Err(DialError::Refused {
             status: response.status(),
             reason: reason.unwrap_or_default().to_owned(),
-            retry_after: retry_after(headers, clock::wall()),
+            retry_after: net::retry_after(headers, clock::wall()),
         });
     }
     let accepted = headers
@@ -155,49 +205,19 @@ async fn open(response: Response<hyper::body::Incoming>, key: &str) -> Result<So
     Ok(socket.await)
 }
 
-/// `Retry-After` in either of its forms.
-fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
-    let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?;
-    if let Ok(seconds) = text.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let at = httpdate::parse_http_date(text).ok()?;
-    Some(at.duration_since(now).unwrap_or_default())
-}
-
-fn note_skew(headers: &HeaderMap) {
-    let date = headers.get(header::DATE).and_then(|value| value.to_str().ok());
-    let Some(theirs) = date.and_then(|date| httpdate::parse_http_date(date).ok()) else {
+/// Learns the time from the server, and warns where the device's clock is off.
+fn note_date(headers: &HeaderMap, time: &TrustedTime, now: Now) {
+    let text = headers.get(header::DATE).and_then(|value| value.to_str().ok());
+    let Some(date) = text.and_then(|text| httpdate::parse_http_date(text).ok()) else {
         return;
     };
-    let ours = clock::wall();
-    let skew = theirs
-        .duration_since(ours)
-        .or_else(|_| ours.duration_since(theirs))
-        .unwrap_or_default();
+    time.told(date, now);
+    let skew = TrustedTime::skew(date, now);
     if skew > SKEW_MAX {
         tracing::warn!(
             skew_ms = clock::millis(skew),
-            server.date = date,
+            server.date = text,
             "clock differs from the server's"
         );
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn retry_after_is_read_in_both_forms() {
-        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
-        let read = |text: &str| {
-            let headers = HeaderMap::from_iter([(header::RETRY_AFTER, text.parse().unwrap())]);
-            retry_after(&headers, now)
-        };
-        assert_eq!(read("120"), Some(Duration::from_mins(2)));
-        assert_eq!(read("Sun, 06 Nov 1994 08:50:07 GMT"), Some(Duration::from_secs(30)));
-        assert_eq!(read("Sun, 06 Nov 1994 08:00:00 GMT"), Some(Duration::ZERO));
-        assert_eq!(read("soon"), None);
     }
 }

@@ -1,14 +1,17 @@
 //! Connections: TCP, TLS where the URL says so, and one HTTP/1.1 request at a time.
 
+pub mod interface;
 pub mod url;
 
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use hyper::Uri;
+use hyper::header::{self, HeaderMap};
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -26,6 +29,19 @@ pub enum Stream {
     Plain(TcpStream),
     /// For `https` and `wss` URLs.
     Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl Stream {
+    /// The device's own address on this connection.
+    ///
+    /// # Errors
+    /// When the system does not say.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        match self {
+            Self::Plain(stream) => stream.local_addr(),
+            Self::Tls(stream) => stream.get_ref().0.local_addr(),
+        }
+    }
 }
 
 /// Connects to the host of a URL.
@@ -48,7 +64,7 @@ async fn dial(url: &Uri, tls: Arc<ClientConfig>) -> io::Result<Stream> {
         _ => return Err(invalid("the URL is neither https nor http")),
     };
     let port = url.port_u16().unwrap_or(if encrypted { 443 } else { 80 });
-    let tcp = TcpStream::connect((host.as_str(), port)).await?;
+    let tcp = tcp(&host, port).await?;
     tcp.set_nodelay(true)?;
     if !encrypted {
         return Ok(Stream::Plain(tcp));
@@ -56,6 +72,31 @@ async fn dial(url: &Uri, tls: Arc<ClientConfig>) -> io::Result<Stream> {
     let name = ServerName::try_from(host).map_err(|_| invalid("the URL's host is no name"))?;
     let stream = TlsConnector::from(tls).connect(name, tcp).await?;
     Ok(Stream::Tls(Box::new(stream)))
+}
+
+/// Tries every address of the host. A name that is not resolved says that there is no network.
+async fn tcp(host: &str, port: u16) -> io::Result<TcpStream> {
+    let unresolved = |cause: io::Error| {
+        let reason = format!("`{host}` is not resolved: {cause}");
+        io::Error::new(io::ErrorKind::NetworkUnreachable, reason)
+    };
+    let mut last = None;
+    for address in tokio::net::lookup_host((host, port)).await.map_err(unresolved)? {
+        match TcpStream::connect(address).await {
+            Ok(stream) => return Ok(stream),
+            Err(cause) => last = Some(cause),
+        }
+    }
+    Err(last.unwrap_or_else(|| io::Error::new(io::ErrorKind::NetworkUnreachable, "the host has no address")))
+}
+
+/// Whether it is the device that has no network, not the server that does not answer.
+pub fn is_network_missing(cause: &io::Error) -> bool {
+    use io::ErrorKind::{AddrNotAvailable, HostUnreachable, NetworkDown, NetworkUnreachable};
+    matches!(
+        cause.kind(),
+        AddrNotAvailable | HostUnreachable | NetworkDown | NetworkUnreachable
+    )
 }
 
 impl AsyncRead for Stream {
@@ -87,5 +128,33 @@ impl AsyncWrite for Stream {
             Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
         }
+    }
+}
+
+/// `Retry-After` in either of its forms.
+pub fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?;
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let at = httpdate::parse_http_date(text).ok()?;
+    Some(at.duration_since(now).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_after_is_read_in_both_forms() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
+        let read = |text: &str| {
+            let headers = HeaderMap::from_iter([(header::RETRY_AFTER, text.parse().unwrap())]);
+            retry_after(&headers, now)
+        };
+        assert_eq!(read("120"), Some(Duration::from_mins(2)));
+        assert_eq!(read("Sun, 06 Nov 1994 08:50:07 GMT"), Some(Duration::from_secs(30)));
+        assert_eq!(read("Sun, 06 Nov 1994 08:00:00 GMT"), Some(Duration::ZERO));
+        assert_eq!(read("soon"), None);
     }
 }

@@ -43,10 +43,16 @@ pub fn resolve_upgrade(base: &Uri, location: &str) -> Option<Uri> {
     };
     let query = match target.query() {
         Some(query) if query.split('&').any(|pair| pair.starts_with("vsn=")) => query.to_owned(),
-        Some(query) => format!("{query}&vsn=2.0.0"),
-        None => "vsn=2.0.0".to_owned(),
+        Some(query) => format!("{query}&{}", version(base)),
+        None => version(base).to_owned(),
     };
     format!("{scheme}://{authority}{path}?{query}").parse().ok()
+}
+
+/// The framing that the link speaks stays what it was.
+fn version(base: &Uri) -> &str {
+    let mut pairs = base.query().unwrap_or_default().split('&');
+    pairs.find(|pair| pair.starts_with("vsn=")).unwrap_or("vsn=2.0.0")
 }
 
 #[cfg(test)]
@@ -74,6 +80,9 @@ mod tests {
         assert_eq!(target("https://other/s"), Some("wss://other/s?vsn=2.0.0".into()));
         assert_eq!(target("/s?a=b"), Some("wss://host:4001/s?a=b&vsn=2.0.0".into()));
         assert_eq!(target("http://other/s"), None);
+        let base = "wss://host:4001/socket/websocket?vsn=3.0.0".parse().unwrap();
+        let target = resolve_upgrade(&base, "/s").unwrap();
+        assert_eq!(target.to_string(), "wss://host:4001/s?vsn=3.0.0");
     }
 
     proptest::proptest! {

@@ -12,8 +12,15 @@ use tokio::sync::mpsc;
 /// A part of the file on its way from the download.
 #[derive(Debug)]
 pub enum Chunk {
+    /// How long the whole file is.
+    Length(u64),
     /// The next bytes.
-    Data(Bytes),
+    Data {
+        /// Where in the file they stand.
+        at: u64,
+        /// The bytes.
+        bytes: Bytes,
+    },
     /// There are no more.
     End,
 }
@@ -29,6 +36,8 @@ pub struct Order {
     pub keys: Vec<PublicKey>,
     /// The firmware that was told.
     pub uuid: String,
+    /// The file of [`ApplyOptions::reboot_param`].
+    pub reboot_param: Option<PathBuf>,
     /// The running firmware's product, if it is known; other products are refused.
     pub product: Option<String>,
     /// The same for the platform.
@@ -81,15 +90,14 @@ pub fn apply(order: &Order, reader: impl Read + Send, mut progress: impl FnMut(u
     let archive = Archive::open(reader, &order.keys, &Env::new())?;
     check(order, archive.metadata())?;
     let mut target = FileTarget::open(&order.disk).map_err(ApplyError::NoDisk)?;
-    archive.apply(
-        &mut target,
-        &order.task,
-        &ApplyOptions::default(),
-        &mut |event| match event {
-            Event::Progress(percent) => progress(percent),
-            Event::Info(text) => tracing::info!(text, "firmware says"),
-        },
-    )?;
+    let options = ApplyOptions {
+        reboot_param: order.reboot_param.clone(),
+        ..ApplyOptions::default()
+    };
+    archive.apply(&mut target, &order.task, &options, &mut |event| match event {
+        Event::Progress(percent) => progress(percent),
+        Event::Info(text) => tracing::info!(text, "firmware says"),
+    })?;
     Ok(())
 }
 
@@ -144,11 +152,7 @@ impl ChunkReader {
         let Some(checksum) = &self.checksum else {
             return Ok(());
         };
-        let mut found = String::new();
-        for byte in std::mem::take(&mut self.hash).finalize() {
-            // Writing to a string does not fail.
-            let _ = write!(found, "{byte:02x}");
-        }
+        let found = hex(&std::mem::take(&mut self.hash).finalize());
         if found.eq_ignore_ascii_case(checksum) {
             Ok(())
         } else {
@@ -167,7 +171,8 @@ impl Read for ChunkReader {
                 return Ok(0);
             }
             match self.chunks.blocking_recv() {
-                Some(Chunk::Data(bytes)) => {
+                Some(Chunk::Length(_)) => {}
+                Some(Chunk::Data { bytes, .. }) => {
                     if self.checksum.is_some() {
                         self.hash.update(&bytes);
                     }
@@ -183,6 +188,16 @@ impl Read for ChunkReader {
         }
         Ok(take)
     }
+}
+
+/// Bytes in lower-case hex.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
+        // Writing to a string does not fail.
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
 }
 
 #[cfg(test)]
@@ -201,7 +216,8 @@ mod tests {
     }
 
     fn abc() -> Vec<Chunk> {
-        vec![Chunk::Data("a".into()), Chunk::Data("bc".into()), Chunk::End]
+        let data = |at, text: &'static str| Chunk::Data { at, bytes: text.into() };
+        vec![Chunk::Length(3), data(0, "a"), data(1, "bc"), Chunk::End]
     }
 
     const SHA256_ABC: &str = "BA7816BF8F01CFEA414140DE5DAE2223B00361A396177A9CB410FF61F20015AD";
@@ -214,7 +230,7 @@ mod tests {
 
     #[test]
     fn missing_end_and_wrong_checksum_are_errors() {
-        let cut = vec![Chunk::Data("a".into())];
+        let cut = abc().into_iter().take(2).collect();
         assert_eq!(read(cut, None).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
         let wrong = read(abc(), Some("00")).unwrap_err();
         assert_eq!(wrong.kind(), io::ErrorKind::InvalidData);
@@ -232,6 +248,7 @@ mod tests {
             task: "upgrade".into(),
             keys: Vec::new(),
             uuid: metadata.uuid.to_string().to_uppercase(),
+            reboot_param: None,
             product: Some("kiosk".into()),
             platform: None,
             architecture: None,

@@ -11,6 +11,7 @@ use super::Offer;
 use super::progress::Throttle;
 use super::state::{Begun, Pending, Persisted, Phase};
 use crate::clock::{Now, millis};
+use crate::hooks::RebootReason;
 use crate::policy::Decision;
 
 /// Why an update is refused where the configuration names no key.
@@ -45,8 +46,8 @@ pub enum Input {
     RequestOpened,
     /// The file's URL is not valid any more.
     UrlExpired,
-    /// So much is applied.
-    Progress(u8),
+    /// So many percent are there, or applied.
+    Progress(Stage, u8),
     /// The other slot is written and selected.
     Applied,
     /// Downloading or applying failed.
@@ -79,7 +80,7 @@ pub enum Effect {
     /// Join anew, so that the server tells the update again with a fresh URL.
     Rejoin,
     /// Reboot.
-    Reboot,
+    Reboot(RebootReason),
 }
 
 /// The machine.
@@ -132,11 +133,13 @@ impl Machine {
             Input::Told(update) => self.told(*update, now),
             Input::Decided(decision) => self.decided(decision, now),
             Input::RequestOpened if self.applying() => vec![Effect::Send(FromDevice::Status(StatusUpdate::Started))],
-            Input::UrlExpired if self.applying() => {
+            Input::UrlExpired if self.applying() && !self.wants_url => {
                 self.wants_url = true;
                 vec![Effect::Rejoin]
             }
-            Input::Progress(percent) if self.applying() && percent < 100 => self.progress(percent, now),
+            // That everything is applied is said with `completed`.
+            Input::Progress(Stage::Updating, 100) => Vec::new(),
+            Input::Progress(stage, percent) if self.applying() => self.progress(stage, percent, now),
             Input::Applied => self.applied(),
             Input::Failed(reason) if self.applying() => self.declined(Phase::Idle, Pending::Failed { reason }, now),
             Input::Joined => {
@@ -147,9 +150,9 @@ impl Machine {
                 self.persisted.pending = None;
                 vec![self.save()]
             }
-            Input::RebootAsked => vec![Effect::Send(FromDevice::Rebooting), Effect::Reboot],
+            Input::RebootAsked => vec![Effect::Send(FromDevice::Rebooting), Effect::Reboot(RebootReason::Asked)],
             Input::Validated => self.validated(),
-            Input::RequestOpened | Input::UrlExpired | Input::Progress(_) | Input::Failed(_) | Input::Delivered => {
+            Input::RequestOpened | Input::UrlExpired | Input::Progress(..) | Input::Failed(_) | Input::Delivered => {
                 Vec::new()
             }
         }
@@ -261,9 +264,9 @@ impl Machine {
         vec![self.save(), Effect::Start(offer)]
     }
 
-    fn progress(&mut self, percent: u8, now: Now) -> Vec<Effect> {
-        if self.throttle.passes(percent, now.instant) {
-            vec![progress(percent)]
+    fn progress(&mut self, stage: Stage, percent: u8, now: Now) -> Vec<Effect> {
+        if self.throttle.passes(stage, percent, now.instant) {
+            vec![progress(stage, percent)]
         } else {
             Vec::new()
         }
@@ -287,7 +290,12 @@ impl Machine {
             boot_id,
         };
         let completed = Effect::Send(FromDevice::Status(StatusUpdate::Completed));
-        vec![self.save(), progress(100), completed, Effect::Reboot]
+        vec![
+            self.save(),
+            progress(Stage::Updating, 100),
+            completed,
+            Effect::Reboot(RebootReason::Updated),
+        ]
     }
 
     /// The attempt ends here: remember what to say, and say it now if the link is up.
@@ -360,9 +368,9 @@ impl Machine {
     }
 }
 
-fn progress(percent: u8) -> Effect {
+fn progress(stage: Stage, percent: u8) -> Effect {
     Effect::Send(FromDevice::Progress {
-        stage: Some(Stage::Updating),
+        stage: Some(stage),
         percent,
     })
 }

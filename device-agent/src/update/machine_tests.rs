@@ -87,15 +87,25 @@ fn update_runs_to_the_reboot() {
         machine.handle(Input::RequestOpened, at(0)),
         [status(StatusUpdate::Started)]
     );
-    assert_eq!(machine.handle(Input::Progress(0), at(0)), [progress(0)]);
-    assert_eq!(machine.handle(Input::Progress(1), at(0)), []);
-    assert_eq!(machine.handle(Input::Progress(40), at(1)), [progress(40)]);
-    assert_eq!(machine.handle(Input::Progress(100), at(2)), []);
+    assert_eq!(
+        machine.handle(Input::Progress(Stage::Updating, 0), at(0)),
+        [progress(Stage::Updating, 0)]
+    );
+    assert_eq!(machine.handle(Input::Progress(Stage::Updating, 1), at(0)), []);
+    assert_eq!(
+        machine.handle(Input::Progress(Stage::Updating, 40), at(1)),
+        [progress(Stage::Updating, 40)]
+    );
+    assert_eq!(machine.handle(Input::Progress(Stage::Updating, 100), at(2)), []);
     let effects = machine.handle(Input::Applied, at(2));
     assert!(matches!(&effects[0], Effect::Save(saved) if saved.phase.name() == "rebooting"));
     assert_eq!(
         effects[1..],
-        [progress(100), status(StatusUpdate::Completed), Effect::Reboot]
+        [
+            progress(Stage::Updating, 100),
+            status(StatusUpdate::Completed),
+            Effect::Reboot(RebootReason::Updated)
+        ]
     );
     assert_eq!(machine.busy_uuid(), Some("new"));
 }
@@ -267,7 +277,7 @@ fn reboot_is_announced() {
     let mut machine = joined();
     assert_eq!(
         machine.handle(Input::RebootAsked, at(0)),
-        [Effect::Send(FromDevice::Rebooting), Effect::Reboot]
+        [Effect::Send(FromDevice::Rebooting), Effect::Reboot(RebootReason::Asked)]
     );
 }
 
@@ -284,7 +294,7 @@ fn inputs() -> impl Strategy<Value = (Input, u64)> {
         }),
         Just(Input::RequestOpened),
         Just(Input::UrlExpired),
-        any::<u8>().prop_map(Input::Progress),
+        any::<u8>().prop_map(|percent| Input::Progress(Stage::Updating, percent)),
         Just(Input::Applied),
         Just(Input::Failed("x".into())),
         Just(Input::Joined),
@@ -312,7 +322,7 @@ proptest! {
                         prop_assert_eq!(saved.phase.uuid(), Some(offer.uuid.as_str()));
                         started = true;
                     }
-                    Effect::Reboot => prop_assert_eq!(saved.phase.name(), "rebooting"),
+                    Effect::Reboot(_) => prop_assert_eq!(saved.phase.name(), "rebooting"),
                     Effect::Resume(_) | Effect::Rejoin => prop_assert!(started),
                     Effect::Decide(..) => prop_assert!(!started),
                     Effect::Deliver(_) => prop_assert!(saved.pending.is_some()),

@@ -1,11 +1,13 @@
 //! Updates: one at a time, written down before each step, verified with the agent's own keys.
 //!
-//! [`machine`] decides and does nothing; [`state`] is what survives a power cut; [`attempt`] downloads and applies at the
-//! same time, the bytes flowing from one to the other.
+//! [`machine`] decides and does nothing; [`state`] is what survives a power cut; [`attempt`] downloads and applies: at the
+//! same time, the bytes flowing from one to the other, or one after the other by way of a [`cache`] on the disk.
 
 pub mod apply;
 pub mod attempt;
+pub mod cache;
 pub mod download;
+pub mod fetch;
 pub mod machine;
 mod progress;
 pub mod resolve;
@@ -32,6 +34,8 @@ pub struct Offer {
     pub size: Option<u64>,
     /// Its SHA-256 in hex, if the server knows.
     pub checksum: Option<String>,
+    /// The SHA-256 of each of its parts in hex; empty if the server does not know.
+    pub part_checksums: Vec<String>,
 }
 
 impl Offer {
@@ -52,6 +56,7 @@ impl Offer {
             url,
             size: update.size,
             checksum: update.checksum.filter(|checksum| !checksum.is_empty()),
+            part_checksums: update.partials_checksums.unwrap_or_default(),
         })
     }
 }

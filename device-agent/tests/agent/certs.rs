@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateSigningRequestParams, CertifiedIssuer, DnType, IsCa, KeyPair,
+};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use rustls_pki_types::pem::PemObject;
@@ -35,6 +37,23 @@ impl Certs {
         (certificate.pem(), key.serialize_pem())
     }
 
+    /// Certificate and key of a device, good for so many days.
+    pub(crate) fn issue_for_days(&self, name: &str, days: u32) -> (String, String) {
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, name);
+        last(&mut params, days);
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        (certificate.pem(), key.serialize_pem())
+    }
+
+    /// What a request asks for, for another year.
+    pub(crate) fn sign(&self, csr: &str) -> String {
+        let mut request = CertificateSigningRequestParams::from_pem(csr).unwrap();
+        last(&mut request.params, 365);
+        request.signed_by(&self.issuer).unwrap().pem()
+    }
+
     /// TLS of the test's servers; with `ask` a client certificate of this CA is needed.
     pub(crate) fn server(&self, ask: bool) -> Arc<ServerConfig> {
         let (certificate, key) = self.issue("server", &["127.0.0.1", "localhost"]);
@@ -52,4 +71,11 @@ impl Certs {
         };
         Arc::new(builder.with_single_cert(chain, key).unwrap())
     }
+}
+
+/// From now on for so many days.
+fn last(params: &mut CertificateParams, days: u32) {
+    let now = time::OffsetDateTime::from(muster_agent::clock::wall());
+    params.not_before = now - time::Duration::hours(1);
+    params.not_after = now + time::Duration::days(days.into());
 }

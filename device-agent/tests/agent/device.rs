@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 
+use muster_agent::platform::FwEnv;
 use muster_fwup::{PrivateKey, PublicKey};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -26,6 +27,18 @@ pub(crate) struct Options {
     pub(crate) policy: Option<&'static str>,
     /// The platform `linux`, whose reboot command leaves a mark.
     pub(crate) linux: bool,
+    /// How many days the certificate is good for; for ever where this is absent.
+    pub(crate) cert_days: Option<u32>,
+    /// Further lines of the table `[server]`.
+    pub(crate) server: &'static str,
+    /// Lines of the table `[identity]` in place of a certificate and its key.
+    pub(crate) proof: Option<&'static str>,
+    /// Further lines of the table `[agent]`.
+    pub(crate) agent: &'static str,
+    /// Further lines of the table `[download]`.
+    pub(crate) download: &'static str,
+    /// Further lines of `[policy]` if there is one, and further tables.
+    pub(crate) tables: &'static str,
 }
 
 pub(crate) struct Process {
@@ -38,7 +51,10 @@ impl Device {
         let device = Self {
             directory: tempfile::tempdir().unwrap(),
         };
-        let (cert, private) = certs.issue("kiosk-0001", &[]);
+        let (cert, private) = match options.cert_days {
+            None => certs.issue("kiosk-0001", &[]),
+            Some(days) => certs.issue_for_days("kiosk-0001", days),
+        };
         let keys = options.keys.clone().unwrap_or_else(|| vec![key.public()]);
         let keys: Vec<String> = keys.iter().map(|key| format!("{:?}", key.to_string())).collect();
         let tls = options.tls.map(|tls| format!("tls = {tls:?}")).unwrap_or_default();
@@ -54,25 +70,33 @@ impl Device {
             url = "{url}"
             ca = "ca.pem"
             {tls}
+            {}
             [identity]
             identifier = "kiosk-0001"
-            cert = "device.pem"
-            key = "device.key"
+            {}
             [firmware]
             disk = "disk.img"
             fw_env_config = "fw_env.config"
             public_keys = [{}]
             [download]
             time_between_retries = "50ms"
+            {}
             [agent]
             state_dir = "state"
             platform = "{platform}"
             reboot_command = ["{reboot}"]
             backoff = ["100ms"]
             boot_timeout = "3s"
+            {}
             {policy}
+            {}
             "#,
-            keys.join(", ")
+            options.server,
+            options.proof.unwrap_or("cert = \"device.pem\"\nkey = \"device.key\""),
+            keys.join(", "),
+            options.download,
+            options.agent,
+            options.tables,
         );
         for (name, content) in [
             ("agent.toml", config.as_str()),
@@ -109,8 +133,14 @@ impl Device {
     }
 
     pub(crate) fn start(&self) -> Process {
+        self.start_with(&[])
+    }
+
+    /// Starts with these variables in the environment.
+    pub(crate) fn start_with(&self, environment: &[(&str, &str)]) -> Process {
         let mut child = self
             .command(&["run", "--log-format", "json"])
+            .envs(environment.iter().copied())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
@@ -130,6 +160,15 @@ impl Device {
         let output = self.command(arguments).output().await.unwrap();
         let text = [output.stdout, output.stderr].concat();
         (output.status.success(), String::from_utf8(text).unwrap())
+    }
+
+    /// Has the U-Boot environment say whether the running firmware is validated.
+    pub(crate) fn set_validated(&self, validated: bool) {
+        let fw_env = FwEnv::read(&self.path("fw_env.config")).unwrap();
+        let mut env = fw_env.load().unwrap();
+        env.set("nerves_fw_validated", if validated { "1" } else { "0" })
+            .unwrap();
+        fw_env.save(&env).unwrap();
     }
 
     pub(crate) fn state(&self) -> Value {

@@ -36,6 +36,12 @@ impl Firmware {
         Self::with_rootfs(key, version, &rootfs)
     }
 
+    /// Firmware of several parts.
+    pub(crate) fn large(key: &PrivateKey, version: &str) -> Self {
+        let rootfs = slot::image(version, Behaviour::Ok, &noise(version, 3_000_000));
+        Self::with_rootfs(key, version, &rootfs)
+    }
+
     /// Firmware whose slot is not what its first block says, rightly signed.
     pub(crate) fn flipped(key: &PrivateKey, version: &str) -> Self {
         let mut rootfs = slot::image(version, Behaviour::Ok, &noise(version, CONTENT_BYTES));
@@ -69,6 +75,22 @@ impl Firmware {
         archive
             .apply(&mut target, "complete", &ApplyOptions::default(), &mut |_| ())
             .unwrap();
+    }
+
+    /// The update with every checksum that a server may tell.
+    pub(crate) fn checked_update(&self, url: &str) -> ToDevice {
+        use sha2::Digest;
+        let hex = |bytes: &[u8]| {
+            let sum = sha2::Sha256::digest(bytes);
+            let digits = |text: String, byte: &u8| text + &format!("{byte:02X}");
+            sum.iter().fold(String::new(), digits)
+        };
+        let ToDevice::Update(mut update) = self.update(url) else {
+            unreachable!();
+        };
+        update.checksum = Some(hex(&self.bytes));
+        update.partials_checksums = Some(self.bytes.chunks(1 << 20).map(hex).collect());
+        ToDevice::Update(update)
     }
 
     pub(crate) fn update(&self, url: &str) -> ToDevice {

@@ -1,5 +1,6 @@
 //! Connecting, and what is said on joining.
 
+use muster_link::limits::REJOIN_AFTER;
 use muster_link::{FromDevice, ToDevice};
 
 use crate::World;
@@ -46,6 +47,29 @@ async fn lost_connection_is_opened_again_and_odd_frames_change_nothing() {
     world.hub.close();
     process.logged("link lost").await;
     world.hub.join().await;
+}
+
+/// What servers of all of NervesHub's versions may do to a channel (device-link §2.1, §5.1, §7).
+#[tokio::test]
+async fn channel_that_is_closed_or_crashed_is_joined_again_on_the_connection_that_stands() {
+    let mut world = World::new(Options::default()).await;
+    let mut process = world.device.start();
+    world.hub.join().await;
+    process.logged("joined").await;
+    for event in ["phx_close", "phx_error"] {
+        let text = format!(r#"[null,null,"device","{event}",{{"reason":"channel_crash"}}]"#);
+        world.hub.push_text(&text);
+        let begun = std::time::Instant::now();
+        world.hub.join().await;
+        assert!(begun.elapsed() >= REJOIN_AFTER);
+        process.logged("joined").await;
+    }
+    world.hub.push_text(
+        r#"[null,null,"device","update",{"update_available":false,"firmware_url":null,"firmware_meta":null}]"#,
+    );
+    world.hub.push(&ToDevice::Reboot);
+    assert_eq!(world.hub.hear().await, FromDevice::Rebooting);
+    assert_eq!(world.hub.upgrades().len(), 1);
 }
 
 #[tokio::test]

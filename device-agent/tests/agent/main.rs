@@ -6,12 +6,18 @@
     reason = "a test harness fails by panicking"
 )]
 
+mod beside;
 mod certs;
 mod device;
+mod download;
 mod files;
 mod firmware;
+mod hooks;
 mod hub;
+mod identity;
+mod library;
 mod link;
+mod renewal;
 mod update;
 
 use muster_agent::platform::slot::Behaviour;
@@ -21,7 +27,7 @@ use crate::certs::Certs;
 use crate::device::{Device, Options};
 use crate::files::{Files, Mishaps};
 use crate::firmware::Firmware;
-use crate::hub::Hub;
+use crate::hub::{Hub, Rules};
 
 /// A device on 1.0.0 and its server.
 struct World {
@@ -34,9 +40,14 @@ struct World {
 
 impl World {
     async fn new(options: Options) -> Self {
+        Self::by(Rules::default(), options).await
+    }
+
+    /// A world whose server goes by these rules.
+    async fn by(rules: Rules, options: Options) -> Self {
         muster_agent::identity::install_provider();
         let certs = Certs::new();
-        let hub = Hub::start(&certs).await;
+        let hub = Hub::start_by(&certs, rules).await;
         let key = PrivateKey::generate().unwrap();
         let old = Firmware::new(&key, "1.0.0", Behaviour::Ok);
         let device = Device::new(&certs, &hub.url, &old, &key, &options);

@@ -52,18 +52,23 @@ struct Ran {
 
 /// Downloads from a server with these answers; an expired URL is answered with `/fresh`.
 async fn download(answers: Vec<Vec<u8>>) -> Ran {
+    download_range(answers, 0, None).await
+}
+
+async fn download_range(answers: Vec<Vec<u8>>, from: u64, to: Option<u64>) -> Ran {
     crate::identity::install_provider();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base = format!("http://{}", listener.local_addr().unwrap());
     let server = tokio::spawn(serve(listener, answers));
     let (events, mut seen) = mpsc::channel(64);
-    let (url_sender, urls) = mpsc::channel(1);
+    let (url_sender, urls) = watch::channel(format!("{base}/file?sig=1"));
     let (sink, mut chunks) = mpsc::channel(64);
     let tls = ClientConfig::builder()
         .with_root_certificates(rustls::RootCertStore::empty())
         .with_no_client_auth();
     let source = Source {
-        url: format!("{base}/file?sig=1"),
+        from,
+        to,
         size: Some(20),
         max_bytes: 100,
         settings: DownloadSettings {
@@ -72,6 +77,9 @@ async fn download(answers: Vec<Vec<u8>>) -> Ran {
             max_timeout: Duration::from_mins(1),
             time_between_retries: Duration::from_millis(1),
             worst_case_download_speed: 30_000,
+            strategy: crate::config::Strategy::Streaming,
+            cache_dir: std::path::PathBuf::new(),
+            parallel: 1,
         },
         tls: Arc::new(tls),
     };
@@ -82,7 +90,7 @@ async fn download(answers: Vec<Vec<u8>>) -> Ran {
             result = &mut running => break result.unwrap(),
             Some(event) = seen.recv() => {
                 if event == Event::UrlExpired {
-                    url_sender.send(format!("{base}/fresh")).await.unwrap();
+                    url_sender.send_replace(format!("{base}/fresh"));
                 }
                 events.push(event);
             }
@@ -92,8 +100,15 @@ async fn download(answers: Vec<Vec<u8>>) -> Ran {
         events.push(event);
     }
     let mut bytes = Vec::new();
-    while let Some(Chunk::Data(data)) = chunks.recv().await {
-        bytes.extend_from_slice(&data);
+    while let Some(chunk) = chunks.recv().await {
+        match chunk {
+            Chunk::Data { at, bytes: data } => {
+                assert_eq!(at, from + bytes.len() as u64);
+                bytes.extend_from_slice(&data);
+            }
+            Chunk::Length(length) => assert_eq!(length, 20),
+            Chunk::End => {}
+        }
     }
     let requests = timeout(Duration::from_secs(10), server).await.unwrap().unwrap();
     Ran {
@@ -141,7 +156,7 @@ async fn redirect_is_followed() {
 
 #[tokio::test]
 async fn refusal_ends_the_download_at_once() {
-    for line in ["404 Not Found", "500 Internal Server Error"] {
+    for line in ["404 Not Found", "416 Range Not Satisfiable"] {
         let ran = download(vec![status(line)]).await;
         assert!(matches!(ran.result, Err(DownloadError::Status(_))), "{line}");
     }
@@ -154,4 +169,33 @@ async fn patience_has_an_end() {
     let expired = || status("403 Forbidden");
     let ran = download(vec![expired(), expired(), expired()]).await;
     assert!(matches!(ran.result, Err(DownloadError::MaxDisconnects(_))));
+}
+
+#[tokio::test]
+async fn server_that_is_unwell_for_a_moment_is_asked_again() {
+    let ran = download(vec![status("503 Service Unavailable"), whole(7), rest(7)]).await;
+    ran.result.unwrap();
+    assert_eq!(ran.bytes, FILE);
+    let unwell = || status("500 Internal Server Error");
+    let ran = download(vec![unwell(), unwell(), unwell()]).await;
+    assert!(matches!(ran.result, Err(DownloadError::MaxDisconnects(_))));
+}
+
+#[tokio::test]
+async fn range_is_fetched_alone_and_beyond_it_nothing_is_taken() {
+    let part = |from: usize, to: usize| {
+        let head = format!(
+            "HTTP/1.1 206 Partial Content\r\ncontent-length: {}\r\ncontent-range: bytes {from}-{}/20",
+            to - from,
+            to - 1
+        );
+        answer(&head, &FILE[from..to])
+    };
+    let ran = download_range(vec![part(5, 12)], 5, Some(12)).await;
+    ran.result.unwrap();
+    assert_eq!(ran.bytes, &FILE[5..12]);
+    assert!(ran.requests[0].contains("range: bytes=5-11\r\n"));
+    let ran = download_range(vec![whole(20)], 5, Some(12)).await;
+    ran.result.unwrap();
+    assert_eq!(ran.bytes, &FILE[5..12]);
 }
