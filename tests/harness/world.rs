@@ -9,7 +9,7 @@ use muster_link::credential::{self, Signed};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::board::Wiring;
+use crate::board::{Proof, Wiring};
 use crate::certificates::Issued;
 use crate::nodes::{Installation, Nats};
 use crate::{Api, Authority, Board, Kiosk, Power, Server, eventually};
@@ -188,16 +188,49 @@ impl World {
     }
 
     fn make(&self, identifier: &str, archive: &[u8], policy: Option<&str>, agent: &str) -> anyhow::Result<Board> {
-        let cert = self.authority.device(identifier)?;
+        self.wire(
+            identifier,
+            archive,
+            &self.authority.device(identifier)?,
+            policy,
+            "",
+            agent,
+        )
+    }
+
+    /// Makes a board that proves itself so, with further lines of the table `[identity]`. The server need not know it.
+    ///
+    /// # Errors
+    /// When the archive does not apply.
+    pub fn board_by<'a>(
+        &self,
+        identifier: &str,
+        archive: &[u8],
+        proof: impl Into<Proof<'a>>,
+        identity: &str,
+    ) -> anyhow::Result<Board> {
+        self.wire(identifier, archive, proof, None, identity, "")
+    }
+
+    fn wire<'a>(
+        &self,
+        identifier: &str,
+        archive: &[u8],
+        proof: impl Into<Proof<'a>>,
+        policy: Option<&str>,
+        identity: &str,
+        agent: &str,
+    ) -> anyhow::Result<Board> {
         let (ca, public): (PathBuf, _) = (self.server.ca(), self.key.public());
         let wiring = Wiring {
             server: self.server.devices,
             server_ca: &ca,
             key: &public,
             policy,
+            identity,
             agent,
         };
-        Board::make(self.folder(), identifier, archive, &cert, &wiring)
+        Board::make(self.folder(), identifier, archive, proof, &wiring)
     }
 
     /// Makes `count` boards that run `archive`, switches them on and waits until they are connected.

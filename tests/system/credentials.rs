@@ -3,16 +3,18 @@
 
 use std::time::Duration;
 
+use anyhow::Context as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use muster_link::credential::Signed;
 use muster_tests::certificates::Issued;
 use muster_tests::wire::{Wire, dial, dial_by, request, tls};
-use muster_tests::{Server, World, eventually};
+use muster_tests::{Kiosk, Server, World, eventually};
 use reqwest::Method;
 use rustls::HandshakeKind;
 use serde_json::json;
 
+const PATIENCE: Duration = Duration::from_mins(1);
 /// How soon a link ends whose credential is gone.
 const CUT: Duration = Duration::from_secs(2);
 const UPGRADE: &str = "GET /device-socket/websocket?vsn=2.0.0 HTTP/1.1\r\nhost: localhost\r\nupgrade: websocket\r\n\
@@ -147,9 +149,8 @@ async fn a_deleted_product_cuts_its_devices(world: &World) -> anyhow::Result<()>
     Ok(())
 }
 
-#[tokio::test]
-async fn a_registered_ca_introduces_devices_with_or_without_its_certificate_behind_theirs() -> anyhow::Result<()> {
-    let world = World::new(&[]).await?;
+/// Registers the world's CA; unknown devices of it are made.
+async fn register_ca(world: &World) -> anyhow::Result<()> {
     let cas = "/orgs/default/ca_certificates";
     let token = world.api.get(&format!("{cas}/verification_token")).await?;
     let token = token["verification_token"].as_str().unwrap_or_default();
@@ -160,6 +161,83 @@ async fn a_registered_ca_introduces_devices_with_or_without_its_certificate_behi
         "jitp": { "product_name": "kiosk", "tags": ["factory"], "description": "by its CA" },
     });
     world.api.post(cas, registration).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn agents_come_and_are_updated_by_every_kind_of_credential() -> anyhow::Result<()> {
+    let world = World::new(&[]).await?;
+    let (old, _) = world.firmware(&Kiosk::new("kiosk", "1.0.0")).await?;
+    let (_, new) = world.firmware(&Kiosk::new("kiosk", "1.1.0")).await?;
+    let pinned = world.board("pinned-1", &old, "").await?;
+    register_ca(&world).await?;
+    let introduced = world.unregistered_board("ca-1", &old, "")?;
+    let of_product = world.board_by("product-1", &old, &world.secret(None).await?, "")?;
+    let devices = format!("{}/devices", world.product);
+    world.api.post(&devices, json!({ "identifier": "device-1" })).await?;
+    let of_device = world.board_by("device-1", &old, &world.secret(Some("device-1")).await?, "")?;
+    let boards = [&pinned, &introduced, &of_product, &of_device];
+    let mut powers = Vec::new();
+    for board in boards {
+        powers.push(board.power_on()?);
+    }
+    for board in boards {
+        board.until_runs(&world.api, &world.product, "1.0.0", PATIENCE).await?;
+    }
+    world.deploy("all", &new, 4).await?;
+    for board in boards {
+        board.until_runs(&world.api, &world.product, "1.1.0", PATIENCE).await?;
+        assert_eq!(world.until_ended(board, PATIENCE).await?.0, "succeeded");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_agent_renews_its_certificate_and_the_old_one_ends_with_its_first_use() -> anyhow::Result<()> {
+    let world = World::new(&[]).await?;
+    let (archive, _) = world.firmware(&Kiosk::new("kiosk", "1.0.0")).await?;
+    let cas = "/orgs/default/ca_certificates";
+    let own = world.api.get(cas).await?;
+    let path = format!("{cas}/{}", own[0]["serial"].as_str().unwrap_or_default());
+    assert_eq!(world.api.put(&path, json!({ "renews": true })).await?["renews"], true);
+    world
+        .api
+        .post(&format!("{}/devices", world.product), json!({ "identifier": "ends-1" }))
+        .await?;
+    let issued = world.server.issue("ends-1", 90)?;
+    // Due for the first certificate, which ends in 90 days, and for no other.
+    let board = world.board_by("ends-1", &archive, &issued, "renew_before = \"2160h\"")?;
+    let power = board.power_on()?;
+    let certificates = format!("{}/devices/ends-1/certificates", world.product);
+    let first = eventually("the first certificate to be pinned", PATIENCE, || async {
+        let shown = world.api.get(&certificates).await.unwrap_or_default();
+        Ok(shown[0]["serial"].as_str().map(str::to_owned))
+    })
+    .await?;
+    let waited = eventually(
+        "the certificate to be renewed and the old one to end",
+        PATIENCE,
+        || async {
+            let shown = world.api.get(&certificates).await?;
+            let is_only = shown.as_array().is_some_and(|shown| shown.len() == 1);
+            Ok((is_only && shown[0]["serial"] != first.as_str() && !shown[0]["last_used"].is_null()).then_some(()))
+        },
+    );
+    waited.await.with_context(|| board.log_tail())?;
+    is_seen(&world, "ends-1", "connected").await?;
+    let refused = answer(&world, Some(&issued), None).await?;
+    assert!(refused.starts_with("http/1.1 401"), "{refused}");
+    let current = std::fs::read_to_string(board.folder.join("state/identity/current.pem"))?;
+    assert!(!current.contains(issued.cert.trim()));
+    drop(power);
+    let _again = board.power_on()?;
+    is_seen(&world, "ends-1", "connected").await
+}
+
+#[tokio::test]
+async fn a_registered_ca_introduces_devices_with_or_without_its_certificate_behind_theirs() -> anyhow::Result<()> {
+    let world = World::new(&[]).await?;
+    register_ca(&world).await?;
     let ca = std::fs::read_to_string(world.server.ca())?;
     let alone = world.authority.device("alone-1")?;
     let mut with_signer = world.authority.device("chain-1")?;
