@@ -22,8 +22,10 @@ const UPGRADE: &str = "GET /device-socket/websocket?vsn=2.0.0 HTTP/1.1\r\nhost: 
 
 fn upgrade(signed: Option<&Signed>) -> String {
     let headers = signed.map(Signed::headers).into_iter().flatten();
-    let lines: String = headers.map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-    format!("{UPGRADE}{lines}\r\n")
+    let request = headers.fold(UPGRADE.to_owned(), |request, (name, value)| {
+        request + name + ": " + value + "\r\n"
+    });
+    request + "\r\n"
 }
 
 async fn is_cut(wire: &mut Wire) -> anyhow::Result<()> {

@@ -1,6 +1,7 @@
 //! The upgrade: who it is is decided before the 101 is written (device-link §1.3).
 
 use actix_http::ws;
+use actix_web::http::uri::Authority;
 use actix_web::http::{Method, Uri, header};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
 use muster_link::Encoding;
@@ -70,7 +71,7 @@ fn is_of_here(request: &HttpRequest) -> bool {
     let origin = origin.to_str().ok().and_then(|origin| origin.parse::<Uri>().ok());
     let connection = request.connection_info();
     origin.is_some_and(|origin| {
-        let authority = origin.authority().map(|authority| authority.as_str());
+        let authority = origin.authority().map(Authority::as_str);
         authority == Some(connection.host())
     })
 }
