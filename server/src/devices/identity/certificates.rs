@@ -175,8 +175,8 @@ async fn find_or_provision(
     identifier: &Identifier,
     ca: &Ca,
 ) -> sqlx::Result<Result<Peer, Refusal>> {
-    let of_key = sweep::find_by_public_key(conn, proof, &certificate.public_key_fingerprint).await?;
     let of_name = sweep::find_by_identifier(conn, proof, ca.org_id, identifier.as_str()).await?;
+    let of_key = sweep::find_by_public_key(conn, proof, &certificate.public_key_fingerprint).await?;
     let holder = match introduction::decide(identifier, ca, of_key, of_name) {
         Ok(Introduced::Device(holder)) => holder,
         Ok(Introduced::New(jitp)) => {

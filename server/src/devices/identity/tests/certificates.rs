@@ -191,7 +191,14 @@ async fn devices_that_come_at_the_same_moment_are_one_device_with_one_key(db: Pg
         answers.iter().all(|answer| answer.as_ref() == Ok(&first)),
         "{answers:?}"
     );
-    let others: Vec<Certificate> = (0..8).map(|_| hall.certificate(&key(), "new-2")).collect();
+    hall.register("old-1").await;
+    for name in ["new-2", "old-1"] {
+        one_of_many_keys_is_taken(&hall, name).await;
+    }
+}
+
+async fn one_of_many_keys_is_taken(hall: &Hall, name: &str) {
+    let others: Vec<Certificate> = (0..8).map(|_| hall.certificate(&key(), name)).collect();
     let answers = futures_util::future::join_all(others.iter().map(|other| hall.who(other))).await;
     assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 1, "{answers:?}");
     let refused = answers.iter().filter_map(|answer| answer.as_ref().err());
@@ -229,4 +236,46 @@ async fn two_certificates_of_one_serial_number_are_refused(db: PgPool) {
     };
     assert!(hall.who(&issue(1)).await.is_ok());
     assert_eq!(hall.who(&issue(2)).await, Err(Refusal::SerialTaken));
+}
+
+#[sqlx::test(migrator = "crate::platform::db::MIGRATOR")]
+async fn who_is_revoked_or_deleted_while_it_comes_in_is_not_joined_but_cut(db: PgPool) {
+    let hall = Hall::new(db).await;
+    let cuts = async || {
+        let cuts: i64 = sqlx::query_scalar("SELECT count(*) FROM events WHERE kind = 'device.cut'")
+            .fetch_one(&hall.stage.platform().db)
+            .await
+            .unwrap();
+        cuts
+    };
+    hall.register("kiosk-1").await;
+    hall.register("kiosk-2").await;
+    let first = hall.who(&hall.certificate(&key(), "kiosk-1")).await.unwrap();
+    let second = hall.who(&hall.certificate(&key(), "kiosk-2")).await.unwrap();
+    assert_eq!((hall.joins(&first).await, cuts().await), (1, 0));
+    hall.revoke("kiosk-1").await;
+    assert_eq!(cuts().await, 1, "what was there is cut");
+    assert_eq!((hall.joins(&first).await, cuts().await), (0, 2));
+    hall.stage.delete(&hall.token, &format!("{DEVICES}/kiosk-2")).await;
+    assert_eq!((hall.joins(&second).await, cuts().await), (0, 4));
+}
+
+#[sqlx::test(migrator = "crate::platform::db::MIGRATOR")]
+async fn use_is_noted_once_an_hour(db: PgPool) {
+    let hall = Hall::new(db).await;
+    hall.register("kiosk-1").await;
+    let certificate = hall.certificate(&key(), "kiosk-1");
+    let path = format!("{DEVICES}/kiosk-1/certificates");
+    let used = async || hall.stage.get(&hall.token, &path).await.data()[0]["last_used"].clone();
+    hall.who(&certificate).await.unwrap();
+    assert_eq!(used().await, Value::Null);
+    let mut seen = Vec::new();
+    for minutes in [0, 59, 1] {
+        hall.stage.platform().clock.advance(Duration::minutes(minutes));
+        let peer = hall.who(&certificate).await.unwrap();
+        assert_eq!(peer.is_noted(), minutes == 59);
+        hall.joins(&peer).await;
+        seen.push(used().await);
+    }
+    assert!(seen[0] == seen[1] && seen[1] != seen[2], "{seen:?}");
 }

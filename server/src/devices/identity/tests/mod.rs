@@ -2,6 +2,7 @@ mod certificates;
 mod renewal;
 mod secrets;
 
+use muster_link::Join;
 use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
 use serde_json::{Value, json};
 use sqlx::PgPool;
@@ -13,6 +14,8 @@ use crate::ca::authority::Authority;
 use crate::ca::request::Request;
 use crate::ca::service as ca;
 use crate::ca::x509::Certificate;
+use crate::devices::model::LinkId;
+use crate::devices::service::{JoinRecord, join};
 use crate::platform::sweep::Sweep;
 use crate::products::Product;
 use crate::testing::Stage;
@@ -71,6 +74,19 @@ impl Hall {
 
     async fn who(&self, certificate: &Certificate) -> Result<Peer, Refusal> {
         introduced(self.stage.platform(), proof(), certificate).await.unwrap()
+    }
+
+    /// The device's link joins; how many were let in.
+    async fn joins(&self, peer: &Peer) -> usize {
+        let platform = self.stage.platform();
+        let record = JoinRecord {
+            peer: peer.clone(),
+            link: platform.new_id::<LinkId>(),
+            address: "127.0.0.1".to_owned(),
+            join: Join::default(),
+        };
+        let mut conn = platform.db.acquire().await.unwrap();
+        join(&mut conn, platform, proof(), &[record]).await.unwrap().len()
     }
 
     /// Unknown devices of the CA are made in the product.

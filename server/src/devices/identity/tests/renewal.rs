@@ -1,8 +1,5 @@
 use super::*;
-use crate::devices::model::LinkId;
 use crate::devices::service::credentials::{RenewalError, prune, renew};
-use crate::devices::service::{JoinRecord, join};
-use muster_link::Join;
 
 async fn renewing(db: PgPool) -> (Hall, Peer, KeyPair) {
     let hall = Hall::new(db).await;
@@ -26,18 +23,6 @@ async fn renewing(db: PgPool) -> (Hall, Peer, KeyPair) {
 async fn ask(hall: &Hall, peer: &Peer, key: &KeyPair, name: &str) -> Result<Certificate, RenewalError> {
     let pem = renew(hall.stage.platform(), proof(), peer, &request(key, name)).await?;
     Ok(Certificate::from_pem(&pem).unwrap())
-}
-
-async fn joins(hall: &Hall, peer: &Peer) {
-    let platform = hall.stage.platform();
-    let record = JoinRecord {
-        peer: peer.clone(),
-        link: platform.new_id::<LinkId>(),
-        address: "127.0.0.1".to_owned(),
-        join: Join::default(),
-    };
-    let mut conn = platform.db.acquire().await.unwrap();
-    join(&mut conn, platform, proof(), &[record]).await.unwrap();
 }
 
 #[sqlx::test(migrator = "crate::platform::db::MIGRATOR")]
@@ -67,7 +52,7 @@ async fn the_old_certificate_is_good_until_the_device_joins_by_the_new_one(db: P
             .iter()
             .any(|one| one["serial"] == issued.serial.as_str())
     );
-    joins(&hall, &by_new).await;
+    hall.joins(&by_new).await;
     assert!(!pinned(&hall.who(&issued).await.unwrap()).is_unproven);
     let replaced: i64 = sqlx::query_scalar("SELECT count(*) FROM device_certificates WHERE revoked_at IS NOT NULL")
         .fetch_one(&hall.stage.platform().db)
@@ -92,7 +77,7 @@ async fn what_was_retired_is_refused_and_forgotten_once_it_has_expired(db: PgPoo
         .unwrap();
     let old = Certificate::from_der(&old).unwrap();
     assert_eq!(hall.who(&old).await.unwrap(), peer);
-    joins(&hall, &hall.who(&issued).await.unwrap()).await;
+    hall.joins(&hall.who(&issued).await.unwrap()).await;
     assert_eq!(hall.who(&old).await, Err(Refusal::Revoked));
     platform.clock.advance(Duration::days(91));
     prune(&mut platform.db.acquire().await.unwrap(), platform, proof())
@@ -123,7 +108,7 @@ async fn a_repeated_request_gets_the_same_certificate_and_another_key_waits(db: 
         "nobody came by it, so it is forgotten"
     );
     let by_other = hall.who(&other).await.unwrap();
-    joins(&hall, &by_other).await;
+    hall.joins(&by_other).await;
     let by_other = hall.who(&other).await.unwrap();
     assert!(matches!(
         ask(&hall, &by_other, &key(), "kiosk-1").await,

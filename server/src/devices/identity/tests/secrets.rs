@@ -176,9 +176,12 @@ async fn a_wrong_unknown_or_deactivated_secret_proves_nothing(db: PgPool) {
     assert!(answers[1].is_ok());
     assert_eq!(answers[2], Err(Refusal::UnknownSecret));
     let old = hall.claim(&pair, "kiosk-1");
+    let let_in = answers[1].clone().unwrap();
+    assert_eq!(hall.joins(&let_in).await, 1);
     let path = format!("{SECRETS}/{}", pair.id);
     assert_eq!(hall.stage.delete(&hall.token, &path).await.status, 204);
     assert_eq!(hall.stage.delete(&hall.token, &path).await.status, 404);
+    assert_eq!(hall.joins(&let_in).await, 0);
     assert_eq!(hall.signs(&pair, "kiosk-1").await, Err(Refusal::SecretOff));
     hall.stage.platform().clock.advance(Duration::seconds(91));
     let other = hall.secret(SECRETS).await;

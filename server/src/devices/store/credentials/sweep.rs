@@ -74,13 +74,23 @@ pub(in crate::devices) async fn find_by_public_key(
     .await
 }
 
-/// The org's device of this identifier, locked.
+/// The org's device of this identifier, locked: what is looked up after this is what the last one to hold it wrote.
 pub(in crate::devices) async fn find_by_identifier(
     conn: &mut PgConnection,
     _proof: Sweep,
     org: OrgId,
     identifier: &str,
 ) -> sqlx::Result<Option<Holder>> {
+    let locked = sqlx::query!(
+        "SELECT id FROM devices WHERE org_id = $1 AND identifier = $2 FOR UPDATE",
+        org.0,
+        identifier
+    )
+    .fetch_optional(&mut *conn)
+    .await?;
+    if locked.is_none() {
+        return Ok(None);
+    }
     sqlx::query_as!(
         Holder,
         r#"SELECT d.id AS "device: DeviceId", d.org_id AS "org: OrgId", d.product_id AS "product: ProductId", d.identifier,
@@ -88,7 +98,7 @@ pub(in crate::devices) async fn find_by_identifier(
                   EXISTS (SELECT FROM device_certificates c WHERE c.device_id = d.id AND c.revoked_at IS NULL)
                       AS "has_certificate!"
            FROM devices d JOIN products p ON p.id = d.product_id
-           WHERE d.org_id = $1 AND d.identifier = $2 FOR UPDATE OF d"#,
+           WHERE d.org_id = $1 AND d.identifier = $2"#,
         org.0,
         identifier
     )
@@ -217,7 +227,7 @@ pub(in crate::devices) async fn insert_refusal(
     Ok(())
 }
 
-/// Notes when certificates and secrets were last used; those of the time since `before`, and those that somebody else
+/// Notes when certificates and secrets were last used; those used after `before`, and those that somebody else
 /// writes, are left as they are.
 pub(in crate::devices) async fn update_used(
     conn: &mut PgConnection,
@@ -228,11 +238,11 @@ pub(in crate::devices) async fn update_used(
 ) -> sqlx::Result<()> {
     sqlx::query!(
         "WITH certificates AS (
-             SELECT id FROM device_certificates WHERE id = ANY ($1) AND (last_used_at IS NULL OR last_used_at < $2)
+             SELECT id FROM device_certificates WHERE id = ANY ($1) AND (last_used_at IS NULL OR last_used_at <= $2)
              FOR NO KEY UPDATE SKIP LOCKED),
          used AS (UPDATE device_certificates c SET last_used_at = $3 FROM certificates WHERE c.id = certificates.id),
          secrets AS (
-             SELECT id FROM shared_secrets WHERE id = ANY ($1) AND (last_used_at IS NULL OR last_used_at < $2)
+             SELECT id FROM shared_secrets WHERE id = ANY ($1) AND (last_used_at IS NULL OR last_used_at <= $2)
              FOR NO KEY UPDATE SKIP LOCKED)
          UPDATE shared_secrets s SET last_used_at = $3 FROM secrets WHERE s.id = secrets.id",
         credentials,
