@@ -75,6 +75,22 @@ impl Notify {
         self.tell("WATCHDOG=1");
     }
 
+    /// The agent's loop may stand still for this long from now on; [`Notify::alive`] keeps it alive as before.
+    pub fn stands_still(&self, span: Duration) {
+        if let Some(watchdog) = self.watchdog {
+            self.tell(&format!("WATCHDOG_USEC={}", span.max(watchdog).as_micros()));
+            self.alive();
+        }
+    }
+
+    /// The agent's loop turns again: the service manager's own patience counts.
+    pub fn goes_on(&self) {
+        if let Some(watchdog) = self.watchdog {
+            self.tell(&format!("WATCHDOG_USEC={}", watchdog.as_micros()));
+            self.alive();
+        }
+    }
+
     /// The agent ends.
     pub fn stopping(&self) {
         self.tell("STOPPING=1");
@@ -114,9 +130,18 @@ mod tests {
             notify.ready();
             notify.status("one\ntwo");
             notify.status("one\ntwo");
-            notify.alive();
+            notify.stands_still(Duration::from_mins(1));
+            notify.goes_on();
             notify.stopping();
-            for told in ["READY=1", "STATUS=one two", "WATCHDOG=1", "STOPPING=1"] {
+            for told in [
+                "READY=1",
+                "STATUS=one two",
+                "WATCHDOG_USEC=60000000",
+                "WATCHDOG=1",
+                "WATCHDOG_USEC=3000000",
+                "WATCHDOG=1",
+                "STOPPING=1",
+            ] {
                 assert_eq!(heard(&listener), told);
             }
         }

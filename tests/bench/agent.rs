@@ -1,7 +1,7 @@
 //! What the agent costs a device in memory: idle, and while it updates by each strategy.
 //!
-//! The figures are the largest of many looks at `VmRSS` in `/proc`, which is what issue and README speak of: pages of the
-//! program's file count in it. A look every few milliseconds sees every buffer that lives longer.
+//! The figures are the largest of many looks at `VmRSS` in `/proc`, pages of the program's file included; `own` is without them
+//! (`RssAnon`). A look every few milliseconds sees every buffer that lives longer.
 
 use std::time::Duration;
 
@@ -12,8 +12,9 @@ use tokio::time::{Instant, sleep};
 use super::output::{self, Figures};
 
 /// Every figure of this part.
-pub const NAMES: [&str; 4] = [
+pub const NAMES: [&str; 5] = [
     "agent.idle_bytes",
+    "agent.idle_own_bytes",
     "agent.streaming_bytes",
     "agent.caching_bytes",
     "agent.parts_bytes",
@@ -46,11 +47,13 @@ pub async fn measure(figures: &Figures) -> anyhow::Result<()> {
         boards.push((strategy, board, power));
     }
     sleep(IDLE).await;
-    let mut idle = 0;
-    for (_, _, power) in &mut boards {
-        idle = idle.max(resident(power)?);
+    for (figure, field) in [("agent.idle_bytes", "VmRSS:"), ("agent.idle_own_bytes", "RssAnon:")] {
+        let mut idle = 0;
+        for (_, _, power) in &mut boards {
+            idle = idle.max(memory(power, field)?);
+        }
+        figures.print(figure, idle as f64, "bytes", boards.len());
     }
-    figures.print("agent.idle_bytes", idle as f64, "bytes", boards.len());
 
     world.deploy("all", &uuid, 1).await?;
     let mut peaks = vec![(0, 0); boards.len()];
@@ -60,7 +63,7 @@ pub async fn measure(figures: &Figures) -> anyhow::Result<()> {
         for ((peak, looks), (_, board, power)) in peaks.iter_mut().zip(&mut boards) {
             // After the update another firmware runs.
             if !is_done(board) {
-                *peak = resident(power)?.max(*peak);
+                *peak = memory(power, "VmRSS:")?.max(*peak);
                 *looks += 1;
             }
         }
@@ -85,9 +88,12 @@ fn is_done(board: &Board) -> bool {
     log.contains("\"update applied\"")
 }
 
-fn resident(power: &mut Power) -> anyhow::Result<u64> {
+/// A field of what the kernel says of the agent's memory, in bytes.
+fn memory(power: &mut Power, field: &str) -> anyhow::Result<u64> {
     let status = std::fs::read_to_string(format!("/proc/{}/status", power.process().id()))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kib = line.and_then(|rest| rest.split_whitespace().next()).context("VmRSS")?;
+    let line = status.lines().find_map(|line| line.strip_prefix(field));
+    let kib = line
+        .and_then(|rest| rest.split_whitespace().next())
+        .with_context(|| field.to_owned())?;
     Ok(kib.parse::<u64>()? * 1024)
 }

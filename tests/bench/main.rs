@@ -96,11 +96,11 @@ async fn measure(cli: &Cli, figures: &Figures, folder: &std::path::Path) -> anyh
     if figures.want_any(&firmware::NAMES) {
         firmware::measure(figures, &folder.join("firmware")).await?;
     }
-    if fwup::wanted(figures) {
-        fwup::measure(figures, &folder.join("fwup")).await?;
-    }
     if figures.want_any(&agent::NAMES) {
         agent::measure(figures).await?;
+    }
+    if fwup::wanted(figures) {
+        fwup::measure(figures, &folder.join("fwup")).await?;
     }
     Ok(())
 }

@@ -36,6 +36,8 @@ const REBOOT_RETRY: Duration = Duration::from_mins(1);
 const REBOOT_PATIENCE: Duration = Duration::from_mins(5);
 /// Whatever the hook has to do, a device that is to reboot does.
 const BEFORE_REBOOT_TIMEOUT: Duration = Duration::from_mins(5);
+/// A reboot, its hook included, may keep the loop for so long.
+const REBOOT_TIMEOUT: Duration = Duration::from_mins(8);
 
 /// What an agent is made of.
 pub(super) struct Parts {
@@ -174,6 +176,7 @@ impl Agent {
     pub(super) async fn reboot(&mut self, reason: RebootReason) {
         tracing::info!(reason = reason.name(), "device reboots");
         let interrupted = self.attempt.is_some();
+        self.parts.notify.stands_still(REBOOT_TIMEOUT);
         self.close().await;
         self.validation.stop();
         let ready = self.parts.custom.hooks.before_reboot(reason);
@@ -184,8 +187,10 @@ impl Agent {
         let Err(cause) = self.parts.platform.reboot().await else {
             tracing::info!("reboot under way");
             self.reboot_due = Some(Instant::now() + REBOOT_PATIENCE);
+            self.parts.notify.goes_on();
             return;
         };
+        self.parts.notify.goes_on();
         tracing::error!(error = %cause, "device does not reboot");
         self.reboot_due = Some(Instant::now() + REBOOT_RETRY);
         if interrupted {

@@ -48,10 +48,15 @@ async fn shared_secret_is_signed_for_each_dial() {
     let mut process = world.device.start();
     world.hub.join().await;
     process.logged("joined").await;
-    world.hub.close();
+    world.hub.close_with(1012, "retry after 2");
     world.hub.join().await;
     let upgrades = world.hub.upgrades();
-    assert_eq!(upgrades.len(), 2);
+    let times = upgrades.iter().map(|upgrade| upgrade.header("x-nh-time").unwrap());
+    let times: Vec<u64> = times.map(|time| time.parse().unwrap()).collect();
+    assert!(
+        times.len() == 2 && times[1] >= times[0] + 2,
+        "signed before the pause: {times:?}"
+    );
     for upgrade in upgrades {
         assert_eq!(upgrade.uri, "/device-socket/websocket?vsn=2.0.0");
         assert!(upgrade.certificate.is_none() && upgrade.header("origin").is_none());

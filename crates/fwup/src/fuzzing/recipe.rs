@@ -30,11 +30,13 @@ pub(crate) struct Style(pub(crate) u8);
 
 impl Style {
     /// Whether the reader must be able to read such an entry. Nothing but a mark tells where a stored one of unknown
-    /// size ends, and an empty one looks the same with short and with long sizes.
+    /// size ends, so that content with a mark in it can end early, and an empty one looks the same with short and with long
+    /// sizes.
     pub(crate) fn is_readable(self, content: &[u8]) -> bool {
         let [deflate, descriptor, unmarked, wide, unsized_, wrong] = self.bits();
         let searched = !deflate && (unsized_ || content.is_empty());
-        !(wrong || descriptor && (searched && unmarked || wide && content.is_empty()))
+        let forged = || content.windows(4).any(|bytes| bytes == b"PK\x07\x08");
+        !(wrong || descriptor && (searched && (unmarked || forged()) || wide && content.is_empty()))
     }
 
     fn bits(self) -> [bool; 6] {

@@ -182,7 +182,7 @@ pub(super) async fn withdraw_assigned(
 ) -> sqlx::Result<Vec<DeviceId>> {
     sqlx::query_scalar!(
         r#"UPDATE updates SET status = 'withdrawn', reason = $2, ended_at = $3, updated_at = $3
-           WHERE group_id = $1 AND status = 'assigned' RETURNING device_id AS "id: DeviceId""#,
+           WHERE group_id = $1 AND ended_at IS NULL AND status = 'assigned' RETURNING device_id AS "id: DeviceId""#,
         group.0,
         reason,
         now

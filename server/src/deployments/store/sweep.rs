@@ -234,11 +234,12 @@ pub(in crate::deployments) async fn take(
         Told,
         r#"WITH telling AS (
                SELECT g.id FROM deployment_groups g WHERE g.state = 'on' AND g.id IN (
-                   SELECT u.group_id FROM updates u WHERE u.device_id = ANY ($1) AND u.status = 'assigned')
+                   SELECT u.group_id FROM updates u WHERE u.device_id = ANY ($1) AND u.ended_at IS NULL AND u.status = 'assigned')
                ORDER BY g.id FOR SHARE)
            UPDATE updates u SET status = 'told', told_at = coalesce(u.told_at, $2), updated_at = $2, attempts = u.attempts + 1
            FROM telling, firmwares f
-           WHERE u.device_id = ANY ($1) AND u.status = 'assigned' AND u.group_id = telling.id AND f.id = u.firmware_id
+           WHERE u.device_id = ANY ($1) AND u.ended_at IS NULL AND u.status = 'assigned' AND u.group_id = telling.id
+               AND f.id = u.firmware_id
            RETURNING u.device_id AS "device: DeviceId", u.org_id AS "org: OrgId", f.id AS firmware_id, f.uuid, f.version,
                f.platform, f.architecture, f.author, f.description, f.misc, f.vcs_identifier, f.size_bytes, f.sha256,
                (SELECT p.name FROM products p WHERE p.id = f.product_id) AS "product!""#,
@@ -346,7 +347,7 @@ pub(in crate::deployments) async fn withdraw_unreached(
 ) -> sqlx::Result<Vec<DeviceId>> {
     sqlx::query_scalar!(
         r#"UPDATE updates SET status = 'withdrawn', reason = 'The device left before it was told.', ended_at = $2, updated_at = $2
-           WHERE device_id = ANY ($1) AND status = 'assigned' RETURNING device_id AS "id: DeviceId""#,
+           WHERE device_id = ANY ($1) AND ended_at IS NULL AND status = 'assigned' RETURNING device_id AS "id: DeviceId""#,
         devices,
         now
     )
@@ -363,7 +364,8 @@ pub(in crate::deployments) async fn overlooked(
     let rows = sqlx::query!(
         r#"SELECT u.device_id AS "device_id: DeviceId", u.org_id AS "org_id: OrgId", u.product_id AS "product_id: ProductId",
                   s.connection = 'connected' AS "connected!"
-           FROM updates u JOIN device_states s ON s.device_id = u.device_id WHERE u.status = 'assigned' AND u.updated_at < $1 LIMIT 1000"#,
+           FROM updates u JOIN device_states s ON s.device_id = u.device_id
+           WHERE u.ended_at IS NULL AND u.status = 'assigned' AND u.updated_at < $1 LIMIT 1000"#,
         before
     )
     .fetch_all(conn)
