@@ -14,15 +14,9 @@ CREATE TABLE shared_secrets (
     CHECK ((device_id IS NULL) = starts_with(key, 'nhp_'))
 );
 COMMENT ON TABLE shared_secrets IS 'Secrets of products, which create their devices, and of devices; under the vault, since they are needed to check a signature. Owner: devices.';
+COMMENT ON COLUMN shared_secrets.key IS 'What a device names the secret by; no secret itself.';
 CREATE UNIQUE INDEX shared_secrets_key_key ON shared_secrets (key);
 CREATE INDEX shared_secrets_org_id_idx ON shared_secrets (org_id);
 CREATE INDEX shared_secrets_product_id_idx ON shared_secrets (product_id, id);
 CREATE INDEX shared_secrets_device_id_idx ON shared_secrets (device_id, id);
 CREATE INDEX shared_secrets_vault_key_id_idx ON shared_secrets (vault_key_id);
-
-ALTER TABLE products ADD COLUMN shared_secrets_enabled boolean NOT NULL DEFAULT false;
-COMMENT ON COLUMN products.shared_secrets_enabled IS 'Whether devices may come by a shared secret at all.';
-
-ALTER TABLE devices ADD COLUMN shared_secret_id uuid REFERENCES shared_secrets (id) ON DELETE SET NULL;
-COMMENT ON COLUMN devices.shared_secret_id IS 'The secret that it last came by: its link ends with it.';
-CREATE INDEX devices_shared_secret_id_idx ON devices (shared_secret_id) WHERE shared_secret_id IS NOT NULL;

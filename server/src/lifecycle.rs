@@ -137,6 +137,7 @@ pub fn start(app: &App, work: Work, tickets: Tickets) -> Lifecycle {
         async move {
             let mut conn = platform.db.acquire().await?;
             events::prune(&mut conn, platform.clock.now()).await?;
+            devices::service::credentials::prune(&mut conn, &platform, proof).await?;
             devices::service::prune_links(&mut conn, &platform, proof).await
         }
     });

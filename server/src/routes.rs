@@ -12,6 +12,8 @@ pub fn web(routes: &mut ServiceConfig) {
     routes
         .configure(status::routes)
         .configure(firmware_files)
+        // Devices whose TLS ends at a proxy come here, by a shared secret.
+        .route("/device-socket/websocket", web::to(listener::connect))
         .service(web::scope("/api").configure(api).default_service(web::to(nothing)))
         .service(
             web::scope("/static")
@@ -33,8 +35,8 @@ pub fn web(routes: &mut ServiceConfig) {
 /// What the device listener answers: links, firmware, status.
 pub fn devices(routes: &mut ServiceConfig) {
     routes
-        .route("/socket/websocket", get().to(listener::connect))
-        .route("/device-socket/websocket", get().to(listener::connect))
+        .route("/socket/websocket", web::to(listener::connect))
+        .route("/device-socket/websocket", web::to(listener::connect))
         .configure(firmware_files)
         .configure(status::alive_routes);
 }
@@ -84,10 +86,18 @@ fn api_of_fleet(routes: &mut ServiceConfig) {
         .route("/orgs/{org}/ca_certificates", post().to(ca::api::create))
         .route("/orgs/{org}/ca_certificates/verification_token", get().to(ca::api::verification_token))
         .route("/orgs/{org}/ca_certificates/{serial}", get().to(ca::api::show))
+        .route("/orgs/{org}/ca_certificates/{serial}", put().to(ca::api::update))
+        .route("/orgs/{org}/ca_certificates/{serial}", patch().to(ca::api::update))
         .route("/orgs/{org}/ca_certificates/{serial}", delete().to(ca::api::delete))
         // devices
         .route("/orgs/{org}/products/{product}/devices", get().to(devices::api::index))
         .route("/orgs/{org}/products/{product}/devices", post().to(devices::api::create))
+        .route("/orgs/{org}/products/{product}/shared_secrets", get().to(devices::api::secrets::of_product))
+        .route("/orgs/{org}/products/{product}/shared_secrets", post().to(devices::api::secrets::create_of_product))
+        .route(
+            "/orgs/{org}/products/{product}/shared_secrets/{secret}",
+            delete().to(devices::api::secrets::delete_of_product),
+        )
         .service(web::scope("/orgs/{org}/products/{product}/devices/{device}").configure(api_of_device))
         .service(web::scope("/devices/{device}").configure(api_of_device))
         // deployments
@@ -110,6 +120,12 @@ fn api_of_device(routes: &mut ServiceConfig) {
         .route("/destroy", post().to(devices::api::destroy))
         .route("/penalty", delete().to(devices::api::lift_penalty))
         .route("/updates", get().to(deployments::api::updates))
+        .route("/shared_secrets", get().to(devices::api::secrets::of_device))
+        .route("/shared_secrets", post().to(devices::api::secrets::create_of_device))
+        .route(
+            "/shared_secrets/{secret}",
+            delete().to(devices::api::secrets::delete_of_device),
+        )
         .route("/links", get().to(devices::api::links::index))
         .route("/certificates", get().to(devices::api::certificates::index))
         .route("/certificates", post().to(devices::api::certificates::create))
@@ -136,6 +152,7 @@ fn pages(routes: &mut ServiceConfig) {
         .route("/org/{org}/settings/keys/{key}/delete", post().to(keys::pages::delete))
         .route("/org/{org}/settings/authorities", get().to(ca::pages::index))
         .route("/org/{org}/settings/authorities", post().to(ca::pages::create))
+        .route("/org/{org}/settings/authorities/{serial}/renewal", post().to(ca::pages::renewal))
         .route("/org/{org}/settings/authorities/{serial}/delete", get().to(ca::pages::confirm))
         .route("/org/{org}/settings/authorities/{serial}/delete", post().to(ca::pages::delete))
         // products
@@ -148,7 +165,7 @@ fn pages(routes: &mut ServiceConfig) {
 /// The pages of one product.
 fn product_pages(routes: &mut ServiceConfig) {
     use deployments::pages as groups;
-    use devices::pages::{self as list, certificates, edit, show};
+    use devices::pages::{self as list, certificates, edit, secrets, show};
     routes
         // devices; a device may be called anything, so what is not a device stands beside them
         .route("/devices", get().to(list::index))
@@ -164,6 +181,10 @@ fn product_pages(routes: &mut ServiceConfig) {
         .route("/devices/{device}/unblock", post().to(show::unblock))
         .route("/devices/{device}/certificates", post().to(certificates::create))
         .route("/devices/{device}/certificates/{serial}/delete", post().to(certificates::delete))
+        .route("/secrets", get().to(secrets::index))
+        .route("/secrets", post().to(secrets::create))
+        .route("/secrets/{secret}/deactivate", get().to(secrets::confirm))
+        .route("/secrets/{secret}/deactivate", post().to(secrets::delete))
         // firmware
         .route("/firmware", get().to(firmware::pages::index))
         .route("/firmware", post().to(firmware::pages::create))

@@ -62,6 +62,7 @@ fn main() -> anyhow::Result<()> {
             server_ca: arguments.server_ca.as_deref().context("--server-ca")?,
             key: &key.public(),
             policy,
+            identity: "",
             agent: "",
         };
         Board::make(folder, identifier, &archive, &authority.device(identifier)?, &wiring)?;

@@ -207,6 +207,7 @@ async fn switch_on(
             server_ca: &ca,
             key: &public,
             policy: (number == LATER).then_some(LATER_POLICY),
+            identity: "",
             agent: "",
         };
         let board = Board::make(folder, &identifier, firmware, &cert, &wiring)?;

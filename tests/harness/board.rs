@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use crate::certificates::Issued;
 use crate::process::{Process, program};
+use crate::world::Secret;
 use crate::{Api, eventually, firmware};
 
 /// A board whose power is off.
@@ -29,6 +30,47 @@ pub struct Power {
     process: Process,
 }
 
+/// What a board proves itself by.
+#[derive(Debug, Clone, Copy)]
+pub enum Proof<'a> {
+    /// This certificate.
+    Certificate(&'a Issued),
+    /// This shared secret.
+    Secret(&'a Secret),
+}
+
+impl<'a> From<&'a Issued> for Proof<'a> {
+    fn from(issued: &'a Issued) -> Self {
+        Self::Certificate(issued)
+    }
+}
+
+impl<'a> From<&'a Secret> for Proof<'a> {
+    fn from(secret: &'a Secret) -> Self {
+        Self::Secret(secret)
+    }
+}
+
+impl Proof<'_> {
+    /// Writes what it needs, and gives its lines of the table `[identity]`.
+    fn write(self, folder: &Path) -> anyhow::Result<String> {
+        match self {
+            Self::Certificate(issued) => {
+                std::fs::write(folder.join("device.pem"), &issued.cert)?;
+                std::fs::write(folder.join("device.key"), &issued.key)?;
+                Ok("cert = \"device.pem\"\nkey = \"device.key\"".to_owned())
+            }
+            Self::Secret(secret) => {
+                std::fs::write(folder.join("device.secret"), &secret.secret)?;
+                Ok(format!(
+                    "shared_key = \"{}\"\nshared_secret_file = \"device.secret\"",
+                    secret.key
+                ))
+            }
+        }
+    }
+}
+
 /// What differs between boards.
 #[derive(Debug, Clone)]
 pub struct Wiring<'a> {
@@ -40,6 +82,8 @@ pub struct Wiring<'a> {
     pub key: &'a PublicKey,
     /// A shell script that decides on updates.
     pub policy: Option<&'a str>,
+    /// Further lines of the table `[identity]`.
+    pub identity: &'a str,
     /// Further lines of the table `[agent]`.
     pub agent: &'a str,
 }
@@ -49,11 +93,11 @@ impl Board {
     ///
     /// # Errors
     /// When the archive does not apply.
-    pub fn make(
+    pub fn make<'a>(
         folder: &Path,
         identifier: &str,
         archive: &[u8],
-        cert: &Issued,
+        proof: impl Into<Proof<'a>>,
         wiring: &Wiring<'_>,
     ) -> anyhow::Result<Self> {
         let folder = folder.join(identifier);
@@ -64,15 +108,14 @@ impl Board {
             &folder.join("disk.img"),
             &folder.join("fw_env.config"),
         )?;
-        std::fs::write(folder.join("device.pem"), &cert.cert)?;
-        std::fs::write(folder.join("device.key"), &cert.key)?;
+        let identity = proof.into().write(&folder)?;
         std::fs::copy(wiring.server_ca, folder.join("ca.pem")).context("the server's CA")?;
         let mut config = format!(
-            "[server]\nurl = \"wss://{}\"\nca = \"ca.pem\"\n\n[identity]\nidentifier = \"{identifier}\"\ncert = \"device.pem\"\n\
-             key = \"device.key\"\n\n[firmware]\ndisk = \"disk.img\"\nfw_env_config = \"fw_env.config\"\n\
+            "[server]\nurl = \"wss://{}\"\nca = \"ca.pem\"\n\n[identity]\nidentifier = \"{identifier}\"\n{identity}\n{}\n\n\
+             [firmware]\ndisk = \"disk.img\"\nfw_env_config = \"fw_env.config\"\n\
              public_keys = [\"{}\"]\ntask = \"upgrade\"\n\n[download]\ntime_between_retries = \"200ms\"\n\n\
              [agent]\nstate_dir = \"state\"\nplatform = \"virtual\"\nbackoff = [\"200ms\", \"500ms\", \"1s\"]\nlog_format = \"json\"\n{}\n",
-            wiring.server, wiring.key, wiring.agent
+            wiring.server, wiring.identity, wiring.key, wiring.agent
         );
         if let Some(policy) = wiring.policy {
             let script = folder.join("policy");

@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use serde_json::Value;
 
+use crate::certificates::Issued;
 use crate::process::{Process, program};
 use crate::{Api, eventually};
 
@@ -122,6 +123,44 @@ impl Server {
     /// The CA that devices check the server by.
     pub fn ca(&self) -> PathBuf {
         self.data.join("ca.pem")
+    }
+
+    /// A device's certificate by the server's own CA, from its command line.
+    ///
+    /// # Errors
+    /// When the command fails.
+    pub fn issue(&self, identifier: &str, days: u32) -> anyhow::Result<Issued> {
+        let out = self.data.join("issued");
+        let output = Command::new(program("muster-server")?)
+            .args([
+                "ca",
+                "issue",
+                "--org",
+                "default",
+                "--identifier",
+                identifier,
+                "--days",
+                &days.to_string(),
+            ])
+            .arg("--data-dir")
+            .arg(&self.data)
+            .arg("--out")
+            .arg(&out)
+            .output()?;
+        anyhow::ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let read = |ending: &str| std::fs::read_to_string(out.join(format!("{identifier}.{ending}")));
+        Ok(Issued {
+            cert: read("pem")?,
+            key: read("key")?,
+        })
+    }
+
+    /// Where the web listener is.
+    ///
+    /// # Errors
+    /// When the URL is no address.
+    pub fn web(&self) -> anyhow::Result<SocketAddr> {
+        Ok(self.url.trim_start_matches("http://").parse()?)
     }
 
     /// The process id.

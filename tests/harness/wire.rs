@@ -5,41 +5,69 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, ensure};
 use futures_util::{SinkExt as _, StreamExt as _};
+use muster_link::credential::Signed;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 use serde_json::Value;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::http::Uri;
+use tokio_tungstenite::tungstenite::{ClientRequestBuilder, Message};
 
 use crate::certificates::Issued;
 
+/// What a link runs over: TLS, or plain TCP to the web listener.
+trait Io: AsyncRead + AsyncWrite + Unpin + Send + std::fmt::Debug {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send + std::fmt::Debug> Io for T {}
+
 /// A link of a device by hand.
 #[derive(Debug)]
-pub struct Wire(WebSocketStream<TlsStream<TcpStream>>);
+pub struct Wire(WebSocketStream<Box<dyn Io>>);
+
+/// TLS of a device, with a certificate (and the signers that stand behind it in the PEM) or without. One configuration
+/// resumes its own sessions.
+///
+/// # Errors
+/// When a certificate or key cannot be read.
+pub fn tls(
+    ca: &str,
+    cert: Option<&Issued>,
+    versions: &[&'static SupportedProtocolVersion],
+) -> anyhow::Result<Arc<ClientConfig>> {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(ca.as_bytes())?)?;
+    let config = ClientConfig::builder_with_protocol_versions(versions).with_root_certificates(roots);
+    let config = match cert {
+        Some(cert) => config.with_client_auth_cert(
+            CertificateDer::pem_slice_iter(cert.cert.as_bytes()).collect::<Result<_, _>>()?,
+            PrivateKeyDer::from_pem_slice(cert.key.as_bytes())?,
+        )?,
+        None => config.with_no_client_auth(),
+    };
+    Ok(Arc::new(config))
+}
+
+/// TLS to the device listener.
+///
+/// # Errors
+/// When the handshake fails.
+pub async fn dial_by(config: Arc<ClientConfig>, server: SocketAddr) -> anyhow::Result<TlsStream<TcpStream>> {
+    let tcp = TcpStream::connect(server).await?;
+    let name = ServerName::try_from(server.ip().to_string())?;
+    Ok(TlsConnector::from(config).connect(name, tcp).await?)
+}
 
 /// TLS to the device listener, with a certificate or without.
 ///
 /// # Errors
 /// When the handshake fails.
 pub async fn dial(server: SocketAddr, ca: &str, cert: Option<&Issued>) -> anyhow::Result<TlsStream<TcpStream>> {
-    let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_slice(ca.as_bytes())?)?;
-    let config = ClientConfig::builder().with_root_certificates(roots);
-    let config = match cert {
-        Some(cert) => config.with_client_auth_cert(
-            vec![CertificateDer::from_pem_slice(cert.cert.as_bytes())?],
-            PrivateKeyDer::from_pem_slice(cert.key.as_bytes())?,
-        )?,
-        None => config.with_no_client_auth(),
-    };
-    let tcp = TcpStream::connect(server).await?;
-    let name = ServerName::try_from(server.ip().to_string())?;
-    Ok(TlsConnector::from(Arc::new(config)).connect(name, tcp).await?)
+    dial_by(tls(ca, cert, rustls::ALL_VERSIONS)?, server).await
 }
 
 /// Sends a request as text and gives the whole answer as text.
@@ -59,9 +87,36 @@ impl Wire {
     /// # Errors
     /// When the server refuses it.
     pub async fn open(server: SocketAddr, ca: &str, cert: &Issued) -> anyhow::Result<Self> {
-        let stream = dial(server, ca, Some(cert)).await?;
-        let url = format!("wss://{server}/socket/websocket?vsn=2.0.0");
-        let (socket, _) = tokio_tungstenite::client_async(url, stream).await?;
+        Self::over(dial(server, ca, Some(cert)).await?).await
+    }
+
+    /// Opens a link over a connection that shows a certificate.
+    ///
+    /// # Errors
+    /// When the server refuses it.
+    pub async fn over(stream: TlsStream<TcpStream>) -> anyhow::Result<Self> {
+        let io: Box<dyn Io> = Box::new(stream);
+        let (socket, _) = tokio_tungstenite::client_async("wss://localhost/socket/websocket?vsn=2.0.0", io).await?;
+        Ok(Self(socket))
+    }
+
+    /// Opens a link by a shared secret: over TLS to the device listener, or without `ca` to the web listener.
+    ///
+    /// # Errors
+    /// When the server refuses it.
+    pub async fn open_signed(server: SocketAddr, ca: Option<&str>, signed: &Signed) -> anyhow::Result<Self> {
+        let uri = Uri::from_static("wss://localhost/device-socket/websocket?vsn=2.0.0");
+        let request = signed
+            .headers()
+            .into_iter()
+            .fold(ClientRequestBuilder::new(uri), |request, (name, value)| {
+                request.with_header(name, value)
+            });
+        let io: Box<dyn Io> = match ca {
+            Some(ca) => Box::new(dial(server, ca, None).await?),
+            None => Box::new(TcpStream::connect(server).await?),
+        };
+        let (socket, _) = tokio_tungstenite::client_async(request, io).await?;
         Ok(Self(socket))
     }
 
@@ -70,14 +125,21 @@ impl Wire {
     /// # Errors
     /// When the server refuses either.
     pub async fn joined(server: SocketAddr, ca: &str, cert: &Issued) -> anyhow::Result<Self> {
-        let mut wire = Self::open(server, ca, cert).await?;
-        wire.send(r#"["1","1","device","phx_join",{"device_api_version":"2.3.0"}]"#)
+        Self::open(server, ca, cert).await?.join().await
+    }
+
+    /// Joins.
+    ///
+    /// # Errors
+    /// When the server refuses it.
+    pub async fn join(mut self) -> anyhow::Result<Self> {
+        self.send(r#"["1","1","device","phx_join",{"device_api_version":"2.3.0"}]"#)
             .await?;
-        let reply = wire.next().await?.context("no reply")?;
+        let reply = self.next().await?.context("no reply")?;
         ensure!(reply[4]["status"] == "ok", "{reply}");
-        let asked = wire.next().await?.context("it was not asked for its extensions")?;
+        let asked = self.next().await?.context("it was not asked for its extensions")?;
         ensure!(asked[3] == "extensions:get", "{asked}");
-        Ok(wire)
+        Ok(self)
     }
 
     /// Sends a text.

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use muster_fwup::PrivateKey;
+use muster_link::credential::{self, Signed};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::board::Wiring;
+use crate::board::{Proof, Wiring};
 use crate::certificates::Issued;
 use crate::nodes::{Installation, Nats};
 use crate::{Api, Authority, Board, Kiosk, Power, Server, eventually};
@@ -30,6 +31,35 @@ pub struct World {
     /// A CA that the org does not know.
     pub authority: Authority,
     folder: TempDir,
+}
+
+/// A shared secret.
+#[derive(Debug, Clone)]
+pub struct Secret {
+    /// Its path below `/api`.
+    pub path: String,
+    /// What it is named by.
+    pub key: String,
+    /// Its text.
+    pub secret: String,
+}
+
+impl Secret {
+    /// Headers of a device that signs now.
+    ///
+    /// # Errors
+    /// Never with the usual algorithm.
+    pub fn sign(&self, identifier: &str) -> anyhow::Result<Signed> {
+        self.sign_at(identifier, std::time::UNIX_EPOCH.elapsed()?.as_secs())
+    }
+
+    /// Headers of a device whose clock says this, in seconds since 1970.
+    ///
+    /// # Errors
+    /// Never with the usual algorithm.
+    pub fn sign_at(&self, identifier: &str, time: u64) -> anyhow::Result<Signed> {
+        Ok(Signed::new(credential::ALG, &self.key, &self.secret, identifier, time)?)
+    }
 }
 
 impl World {
@@ -108,6 +138,27 @@ impl World {
         Ok(cert)
     }
 
+    /// Makes a shared secret of the product, or of one device.
+    ///
+    /// # Errors
+    /// When the server refuses it.
+    pub async fn secret(&self, device: Option<&str>) -> anyhow::Result<Secret> {
+        let of = device.map_or_else(String::new, |device| format!("/devices/{device}"));
+        let path = format!("{}{of}/shared_secrets", self.product);
+        let made = self.api.post(&path, json!({})).await?;
+        let text = |field: &str| {
+            made[field]
+                .as_str()
+                .map(str::to_owned)
+                .context("a secret lacks a field")
+        };
+        Ok(Secret {
+            path: format!("{path}/{}", text("id")?),
+            key: text("key")?,
+            secret: text("secret")?,
+        })
+    }
+
     /// Makes a board that runs `archive`, and registers it.
     ///
     /// # Errors
@@ -137,16 +188,49 @@ impl World {
     }
 
     fn make(&self, identifier: &str, archive: &[u8], policy: Option<&str>, agent: &str) -> anyhow::Result<Board> {
-        let cert = self.authority.device(identifier)?;
+        self.wire(
+            identifier,
+            archive,
+            &self.authority.device(identifier)?,
+            policy,
+            "",
+            agent,
+        )
+    }
+
+    /// Makes a board that proves itself so, with further lines of the table `[identity]`. The server need not know it.
+    ///
+    /// # Errors
+    /// When the archive does not apply.
+    pub fn board_by<'a>(
+        &self,
+        identifier: &str,
+        archive: &[u8],
+        proof: impl Into<Proof<'a>>,
+        identity: &str,
+    ) -> anyhow::Result<Board> {
+        self.wire(identifier, archive, proof, None, identity, "")
+    }
+
+    fn wire<'a>(
+        &self,
+        identifier: &str,
+        archive: &[u8],
+        proof: impl Into<Proof<'a>>,
+        policy: Option<&str>,
+        identity: &str,
+        agent: &str,
+    ) -> anyhow::Result<Board> {
         let (ca, public): (PathBuf, _) = (self.server.ca(), self.key.public());
         let wiring = Wiring {
             server: self.server.devices,
             server_ca: &ca,
             key: &public,
             policy,
+            identity,
             agent,
         };
-        Board::make(self.folder(), identifier, archive, &cert, &wiring)
+        Board::make(self.folder(), identifier, archive, proof, &wiring)
     }
 
     /// Makes `count` boards that run `archive`, switches them on and waits until they are connected.

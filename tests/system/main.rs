@@ -2,6 +2,7 @@
 
 mod behaviours;
 mod by_hand;
+mod credentials;
 mod frames;
 mod nodes;
 mod power;

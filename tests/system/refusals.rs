@@ -27,7 +27,7 @@ async fn unknown_certificate_is_answered_401_with_the_time_and_counted() -> anyh
         nobody.starts_with("http/1.1 401") && nobody.contains("nh-connection-error-reason: no certificate"),
         "{nobody}"
     );
-    for reason in ["unknown_ca", "no_certificate"] {
+    for reason in ["unknown_ca", "no_credential"] {
         let figure = format!("muster_links_refused_total{{reason=\"{reason}\"}}");
         assert!(
             (world.server.figure("figures-of-this-test", &figure).await? - 1.0).abs() < f64::EPSILON,

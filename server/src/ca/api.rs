@@ -6,12 +6,12 @@ use serde_json::{Value, json};
 use sqlx::PgConnection;
 
 use super::model::{Ca, Jitp, VERIFICATION_URI};
-use super::service::{self, RegisterError, Registration, RemoveError};
+use super::service::{self, ChangeError, Changes, RegisterError, Registration};
 use crate::accounts::Org;
 use crate::app::App;
 use crate::devices::Tag;
 use crate::products;
-use crate::web::coerce::Words;
+use crate::web::coerce::{Words, boolean};
 use crate::web::error::OrNotFound as _;
 use crate::web::extract::{self, Body};
 use crate::web::{Error, api};
@@ -127,6 +127,36 @@ pub async fn show(request: HttpRequest, app: web::Data<App>, org: Org) -> Result
     Ok(api::data(json(&ca)))
 }
 
+/// What may be changed of a CA.
+#[derive(Debug, Deserialize)]
+pub struct Changed {
+    renews: Option<Value>,
+    check_expiration: Option<Value>,
+}
+
+/// `PUT O/ca_certificates/{serial}`, `PATCH O/ca_certificates/{serial}`.
+pub async fn update(
+    request: HttpRequest,
+    app: web::Data<App>,
+    org: Org,
+    Body(changed): Body<Changed>,
+) -> Result<HttpResponse, Error> {
+    let serial = extract::name(&request, "serial")?;
+    let read = |field: &'static str, value: Option<Value>| {
+        let read = value.map(|value| boolean(&value).ok_or_else(|| Error::invalid(field, "is invalid")));
+        read.transpose()
+    };
+    let changes = Changes {
+        renews: read("renews", changed.renews)?,
+        check_expiration: read("check_expiration", changed.check_expiration)?,
+    };
+    let mut conn = app.platform.db.acquire().await?;
+    let ca = service::find(&mut conn, &org, &serial).await?.or_404()?;
+    drop(conn);
+    let ca = service::update(&app.platform, &org, &ca, changes).await?;
+    Ok(api::data(json(&ca)))
+}
+
 /// `DELETE O/ca_certificates/{serial}`.
 pub async fn delete(request: HttpRequest, app: web::Data<App>, org: Org) -> Result<HttpResponse, Error> {
     let serial = extract::name(&request, "serial")?;
@@ -143,6 +173,8 @@ fn json(ca: &Ca) -> Value {
         "not_before": api::zulu(ca.not_before),
         "not_after": api::zulu(ca.not_after),
         "description": ca.description,
+        "check_expiration": ca.check_expiration,
+        "renews": ca.renews,
         "last_used": ca.last_used_at.map(api::zulu),
         "jitp": ca.jitp.as_ref().map(|jitp| json!({
             "product_name": jitp.product_name,
@@ -164,11 +196,12 @@ impl From<RegisterError> for Error {
     }
 }
 
-impl From<RemoveError> for Error {
-    fn from(error: RemoveError) -> Self {
+impl From<ChangeError> for Error {
+    fn from(error: ChangeError) -> Self {
         match error {
-            RemoveError::Forbidden(forbidden) => forbidden.into(),
-            RemoveError::Database(cause) => Self::Internal(cause.into()),
+            ChangeError::Forbidden(forbidden) => forbidden.into(),
+            ChangeError::NotHeld => Self::invalid("renews", error.to_string()),
+            ChangeError::Database(cause) => Self::Internal(cause.into()),
         }
     }
 }

@@ -1,5 +1,5 @@
 //! A CA of the server's own: made with rcgen, its key under the vault. It issues the device listener's certificate, and
-//! device certificates for demonstrations and tests.
+//! device certificates for demonstrations, tests and renewals.
 
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
@@ -7,6 +7,9 @@ use rcgen::{
 };
 use time::{Duration, OffsetDateTime};
 use zeroize::Zeroizing;
+
+use super::request::Request;
+use super::x509::Certificate;
 
 /// How long a CA of ours is good.
 const CA_LIFETIME: Duration = Duration::days(20 * 365);
@@ -72,7 +75,7 @@ impl Authority {
         let der = rustls_pki_types::CertificateDer::from(certificate_der.to_vec());
         let issuer = Issuer::from_ca_cert_der(&der, key)?;
         Ok(Self {
-            certificate_pem: pem("CERTIFICATE", certificate_der),
+            certificate_pem: pem(certificate_der),
             certificate_der: certificate_der.to_vec(),
             issuer,
         })
@@ -86,6 +89,16 @@ impl Authority {
     /// The CA's certificate in DER.
     pub fn certificate_der(&self) -> &[u8] {
         &self.certificate_der
+    }
+
+    /// When the CA itself expires.
+    ///
+    /// # Errors
+    /// When its certificate does not parse.
+    pub fn ends(&self) -> Result<OffsetDateTime, AuthorityError> {
+        let certificate =
+            Certificate::from_der(&self.certificate_der).map_err(|_| rcgen::Error::CouldNotParseCertificate)?;
+        Ok(certificate.not_after)
     }
 
     /// A certificate for a TLS server with these names and addresses.
@@ -118,6 +131,26 @@ impl Authority {
         let mut params = parameters(identifier, serial, now, lifetime)?;
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         self.issue(params)
+    }
+
+    /// A certificate for the key and the name of this request, in PEM, good between these times.
+    ///
+    /// # Errors
+    /// When the name does not fit a certificate.
+    pub fn issue_for(
+        &self,
+        request: &Request,
+        serial: [u8; 16],
+        from: OffsetDateTime,
+        until: OffsetDateTime,
+    ) -> Result<String, AuthorityError> {
+        let mut params = parameters(&request.common_name, serial, from, until - from)?;
+        params.not_before = from;
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        params.use_authority_key_identifier_extension = true;
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.key_identifier_method = rcgen::KeyIdMethod::PreSpecified(request.public_key_fingerprint[..20].to_vec());
+        Ok(params.signed_by(&request.public_key, &self.issuer)?.pem())
     }
 
     fn issue(&self, mut params: CertificateParams) -> Result<Issued, AuthorityError> {
@@ -154,13 +187,14 @@ fn subject_key_identifier(key: &KeyPair) -> Vec<u8> {
     super::x509::sha256(&key.subject_public_key_info())[..20].to_vec()
 }
 
-fn pem(label: &str, der: &[u8]) -> String {
+/// A certificate in PEM.
+pub fn pem(der: &[u8]) -> String {
     use base64::Engine as _;
     let text = base64::engine::general_purpose::STANDARD.encode(der);
-    let mut lines = format!("-----BEGIN {label}-----\n");
+    let mut lines = "-----BEGIN CERTIFICATE-----\n".to_owned();
     for line in text.as_bytes().chunks(64) {
         lines.push_str(&String::from_utf8_lossy(line));
         lines.push('\n');
     }
-    lines + &format!("-----END {label}-----\n")
+    lines + "-----END CERTIFICATE-----\n"
 }

@@ -7,6 +7,7 @@ pub mod api;
 pub mod authority;
 pub mod model;
 pub mod pages;
+pub mod request;
 pub mod service;
 mod store;
 #[cfg(test)]

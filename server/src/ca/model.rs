@@ -47,6 +47,8 @@ pub struct Ca {
     pub description: Option<String>,
     /// Whether an expired CA introduces no more devices.
     pub check_expiration: bool,
+    /// Whether it issues devices' next certificates over their links; none where the server does not hold its key.
+    pub renews: Option<bool>,
     /// What an unknown device becomes.
     pub jitp: Option<Jitp>,
     /// When a device last came by it.

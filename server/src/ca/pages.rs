@@ -3,7 +3,7 @@
 use actix_web::{HttpRequest, HttpResponse, web};
 
 use super::model::Ca;
-use super::service::{self, RegisterError, Registration, RemoveError};
+use super::service::{self, ChangeError, Changes, RegisterError, Registration};
 use super::views::{DeletePage, IndexPage};
 use crate::accounts::{Org, Role};
 use crate::app::App;
@@ -119,11 +119,38 @@ pub async fn delete(
         let wrong = wrong(Error::invalid("confirm", "is not the serial number of this CA"))?;
         return page::invalid(&asking(&request, &org, ca, wrong));
     }
-    service::remove(&app.platform, &org, &ca)
+    service::remove(&app.platform, &org, &ca).await.map_err(unchanged)?;
+    Ok(page::see_other(&authorities_url(&org)))
+}
+
+fn unchanged(error: ChangeError) -> Error {
+    match error {
+        ChangeError::Database(error) => error.into(),
+        ChangeError::Forbidden(error) => Error::Forbidden(error.to_string()),
+        ChangeError::NotHeld => Error::Conflict(format!("Renewal {error}.")),
+    }
+}
+
+/// Whether the CA is to issue devices' next certificates.
+#[derive(Debug, serde::Deserialize)]
+pub struct Renewal {
+    renews: bool,
+}
+
+/// Switches renewal by the CA on or off.
+pub async fn renewal(
+    request: HttpRequest,
+    app: web::Data<App>,
+    org: Org,
+    Form(form): Form<Renewal>,
+) -> Result<HttpResponse, Error> {
+    let ca = ca(&request, &app, &org).await?;
+    let changes = Changes {
+        renews: Some(form.renews),
+        ..Changes::default()
+    };
+    service::update(&app.platform, &org, &ca, changes)
         .await
-        .map_err(|error| match error {
-            RemoveError::Forbidden(error) => Error::Forbidden(error.to_string()),
-            RemoveError::Database(error) => error.into(),
-        })?;
+        .map_err(unchanged)?;
     Ok(page::see_other(&authorities_url(&org)))
 }

@@ -255,6 +255,24 @@ pub async fn open_first_own(
     Ok(Some(Authority::load(&der, &key)?))
 }
 
+/// The org's CA with this key identifier, if it issues devices' next certificates.
+///
+/// # Errors
+/// [`OwnError`] says what failed.
+pub async fn open_renewing(
+    conn: &mut PgConnection,
+    platform: &Platform,
+    proof: Sweep,
+    org_id: OrgId,
+    ski: &[u8],
+) -> Result<Option<Authority>, OwnError> {
+    let Some((id, der, sealed)) = store::sweep::find_renewing(conn, proof, org_id, ski).await? else {
+        return Ok(None);
+    };
+    let key = platform.vault.open(conn, &key_binding(id), &sealed).await?;
+    Ok(Some(Authority::load(&der, &key)?))
+}
+
 /// Seals every key anew by the vault's newest data key, in the transaction of a rotation; says how many.
 ///
 /// # Errors
@@ -305,12 +323,59 @@ pub async fn find(conn: &mut PgConnection, org: &Org, serial: &str) -> sqlx::Res
     store::find(conn, org, serial).await
 }
 
-/// Why a CA was not removed.
+/// What may be changed of a CA.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Whether it issues devices' next certificates over their links.
+    pub renews: Option<bool>,
+    /// Whether it introduces no more devices once it has expired.
+    pub check_expiration: Option<bool>,
+}
+
+/// Changes a CA.
+///
+/// # Errors
+/// [`ChangeError`] says why not.
+pub async fn update(platform: &Platform, org: &Org, ca: &Ca, changes: Changes) -> Result<Ca, ChangeError> {
+    org.require(Role::Manage)?;
+    let mut tx = platform.db.begin().await?;
+    if let Some(renews) = changes.renews {
+        let is_held = store::update_renews(&mut tx, org, ca.id, renews).await?;
+        if !is_held && renews {
+            return Err(ChangeError::NotHeld);
+        }
+    }
+    if let Some(check) = changes.check_expiration {
+        store::update_check_expiration(&mut tx, org, ca.id, check).await?;
+    }
+    let act = Act {
+        org_id: org.id().0,
+        actor: org.actor(),
+        action: "ca_certificate.changed",
+        subject: Subject {
+            kind: "ca_certificate",
+            id: Some(ca.id.0),
+            name: &ca.serial,
+        },
+        detail: json!({ "renews": changes.renews, "check_expiration": changes.check_expiration }),
+    };
+    audit::record(&mut tx, platform, act).await?;
+    let changed = store::find(&mut tx, org, &ca.serial)
+        .await?
+        .ok_or(sqlx::Error::RowNotFound)?;
+    tx.commit().await?;
+    Ok(changed)
+}
+
+/// Why a CA was not changed or removed.
 #[derive(Debug, thiserror::Error)]
-pub enum RemoveError {
+pub enum ChangeError {
     /// The role is too low.
     #[error(transparent)]
     Forbidden(#[from] Forbidden),
+    /// It cannot sign: its key is elsewhere.
+    #[error("needs a CA whose key the server holds, made by `muster-server up` or `ca init`")]
+    NotHeld,
     /// The database failed.
     #[error(transparent)]
     Database(#[from] sqlx::Error),
@@ -319,8 +384,8 @@ pub enum RemoveError {
 /// Removes a CA. Devices that came by it keep their pinned certificates.
 ///
 /// # Errors
-/// [`RemoveError`] says why not.
-pub async fn remove(platform: &Platform, org: &Org, ca: &Ca) -> Result<(), RemoveError> {
+/// [`ChangeError`] says why not.
+pub async fn remove(platform: &Platform, org: &Org, ca: &Ca) -> Result<(), ChangeError> {
     org.require(Role::Manage)?;
     let mut tx = platform.db.begin().await?;
     store::delete(&mut tx, org, ca.id).await?;

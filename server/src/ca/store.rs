@@ -21,6 +21,7 @@ struct Row {
     not_after: OffsetDateTime,
     description: Option<String>,
     check_expiration: bool,
+    renews: Option<bool>,
     jitp_product_id: Option<ProductId>,
     jitp_product_name: Option<String>,
     jitp_tags: Vec<String>,
@@ -48,6 +49,7 @@ impl From<Row> for Ca {
             not_after: row.not_after,
             description: row.description,
             check_expiration: row.check_expiration,
+            renews: row.renews,
             jitp,
             last_used_at: row.last_used_at,
         }
@@ -65,7 +67,7 @@ pub(super) async fn list(conn: &mut PgConnection, org: &Org) -> sqlx::Result<Vec
     let rows = sqlx::query_as!(
         Row,
         r#"SELECT c.id AS "id: CaId", c.org_id AS "org_id: OrgId", c.serial, c.der, c.not_before, c.not_after, c.description,
-                  c.check_expiration, p.id AS "jitp_product_id?: ProductId", p.name AS "jitp_product_name?", c.jitp_tags,
+                  c.check_expiration, CASE WHEN c.sealed_key IS NOT NULL THEN c.renews END AS renews, p.id AS "jitp_product_id?: ProductId", p.name AS "jitp_product_name?", c.jitp_tags,
                   c.jitp_description, c.last_used_at
            FROM ca_certificates c LEFT JOIN products p ON p.id = c.jitp_product_id AND p.deleted_at IS NULL
            WHERE c.org_id = $1 ORDER BY c.id"#,
@@ -114,10 +116,47 @@ pub(super) async fn insert(conn: &mut PgConnection, new: NewCa<'_>) -> sqlx::Res
     Ok(())
 }
 
+/// A herd of new devices is noted once a minute: its CA's row is one for all of them.
 pub(super) async fn update_last_used(conn: &mut PgConnection, id: CaId, now: OffsetDateTime) -> sqlx::Result<()> {
-    sqlx::query!("UPDATE ca_certificates SET last_used_at = $2 WHERE id = $1", id.0, now)
-        .execute(conn)
-        .await?;
+    sqlx::query!(
+        "UPDATE ca_certificates SET last_used_at = $2
+         WHERE id = $1 AND (last_used_at IS NULL OR last_used_at < $2::timestamptz - interval '1 minute')",
+        id.0,
+        now
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Switches on or off that the CA issues devices' next certificates; whether the server holds its key.
+pub(super) async fn update_renews(conn: &mut PgConnection, org: &Org, id: CaId, renews: bool) -> sqlx::Result<bool> {
+    let done = sqlx::query!(
+        "UPDATE ca_certificates SET renews = $3 WHERE org_id = $1 AND id = $2 AND sealed_key IS NOT NULL",
+        org.id().0,
+        id.0,
+        renews
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Switches on or off that the CA introduces no more devices once it has expired.
+pub(super) async fn update_check_expiration(
+    conn: &mut PgConnection,
+    org: &Org,
+    id: CaId,
+    check_expiration: bool,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "UPDATE ca_certificates SET check_expiration = $3 WHERE org_id = $1 AND id = $2",
+        org.id().0,
+        id.0,
+        check_expiration
+    )
+    .execute(conn)
+    .await?;
     Ok(())
 }
 

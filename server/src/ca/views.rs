@@ -28,6 +28,11 @@ impl IndexPage {
             .org_url(&format!("/settings/authorities/{}/delete", ca.serial))
     }
 
+    fn renewal_url(&self, ca: &Ca) -> String {
+        self.frame
+            .org_url(&format!("/settings/authorities/{}/renewal", ca.serial))
+    }
+
     /// What makes the proof of possession.
     fn proof_command(&self) -> String {
         format!(

@@ -9,6 +9,7 @@ use super::offline::Offline;
 use super::output;
 use crate::ca;
 use crate::config::{Inputs, read_master_key};
+use crate::devices;
 use crate::platform::sweep::Sweep;
 use crate::platform::{Platform, tickets};
 
@@ -65,6 +66,9 @@ impl Rotate {
         let keys = ca::service::reseal(&mut tx, platform, proof)
             .await
             .context("the keys of CAs")?;
+        let shared = devices::service::secrets::reseal(&mut tx, platform, proof)
+            .await
+            .context("shared secrets")?;
         let tickets = tickets::reseal(&mut tx, vault)
             .await
             .context("the keys of TLS session tickets")?;
@@ -74,7 +78,8 @@ impl Rotate {
         }
         tx.commit().await?;
         output::line(format_args!(
-            "Sealed anew: {secrets} secrets of the server, {keys} keys of CAs, {tickets} keys of TLS session tickets."
+            "Sealed anew: {secrets} secrets of the server, {keys} keys of CAs, {shared} secrets of products and devices, \
+             {tickets} keys of TLS session tickets."
         ));
         if let Some(path) = &self.new_master_key {
             output::line(format_args!(

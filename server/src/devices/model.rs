@@ -4,6 +4,7 @@ use std::str::FromStr;
 
 use time::OffsetDateTime;
 use uuid::Uuid;
+use zeroize::Zeroizing;
 
 use crate::accounts::OrgId;
 use crate::products::ProductId;
@@ -12,6 +13,14 @@ use muster_link::limits::IDENTIFIER_MAX;
 crate::declare_id! {
     /// A device.
     DeviceId
+}
+crate::declare_id! {
+    /// A certificate pinned to a device.
+    CertificateId
+}
+crate::declare_id! {
+    /// A secret that devices share with the server.
+    SecretId
 }
 crate::declare_id! {
     /// One link of a device, from its upgrade to its end: the connection reference of the one session.
@@ -278,12 +287,40 @@ pub struct DeviceCertificate {
     pub serial: String,
     /// SHA-256 of its DER.
     pub fingerprint: Vec<u8>,
+    /// SHA-1 of its DER, by which peers' records name it.
+    pub fingerprint_sha1: Vec<u8>,
     /// Valid from.
     pub not_before: OffsetDateTime,
     /// Valid until; a pinned certificate is good beyond it (device-link §1.4).
     pub not_after: OffsetDateTime,
-    /// When the device last came by it.
+    /// When the device last came by it, give or take an hour.
     pub last_used_at: Option<OffsetDateTime>,
+    /// Whether it was issued to replace another and the device has not come by it yet.
+    pub is_unproven: bool,
+}
+
+/// A secret of a product or of a device. The secret itself is shown once, as a [`NewSecret`].
+#[derive(Debug, Clone)]
+pub struct SharedSecret {
+    /// Its id.
+    pub id: SecretId,
+    /// What a device names it by: `nhp_…` of a product, `nhd_…` of a device.
+    pub key: String,
+    /// When it was made.
+    pub created_at: OffsetDateTime,
+    /// Since when it proves nothing.
+    pub deactivated_at: Option<OffsetDateTime>,
+    /// When a device last came by it, give or take an hour.
+    pub last_used_at: Option<OffsetDateTime>,
+}
+
+/// A secret that was just made.
+#[derive(Debug)]
+pub struct NewSecret {
+    /// What is kept of it.
+    pub shared: SharedSecret,
+    /// The secret's text, which is shown this once.
+    pub secret: Zeroizing<String>,
 }
 
 /// A device of the org that was answered 401.

@@ -3,7 +3,9 @@
 use askama::Template;
 use time::OffsetDateTime;
 
-use super::model::{Connection, Device, DeviceCertificate, PastLink, RefusedDevice, Validation};
+use super::model::{
+    Connection, Device, DeviceCertificate, NewSecret, PastLink, RefusedDevice, SharedSecret, Validation,
+};
 use super::query::{self, QueryError};
 use crate::audit::Entry;
 use crate::deployments::Status;
@@ -377,19 +379,55 @@ impl IndexPage<'_> {
     }
 }
 
+/// The product's shared secrets.
+#[derive(Template)]
+#[template(path = "devices/secrets.html")]
+pub(super) struct SecretsPage {
+    pub frame: Frame,
+    pub secrets: Vec<SharedSecret>,
+    pub may_change: bool,
+    pub url: String,
+    /// One that was just made.
+    pub new: Option<NewSecret>,
+    pub wrong: Wrong,
+}
+
+impl SecretsPage {
+    /// What the agent's configuration needs.
+    #[expect(clippy::unused_self, reason = "templates call methods")]
+    fn configuration(&self, new: &NewSecret) -> String {
+        format!(
+            "shared_key = \"{}\"\nshared_secret = \"{}\"",
+            new.shared.key, *new.secret
+        )
+    }
+}
+
+/// Asks before a secret is deactivated.
+#[derive(Template)]
+#[template(path = "devices/secret_off.html")]
+pub(super) struct SecretOffPage {
+    pub frame: Frame,
+    pub secret: SharedSecret,
+    pub url: String,
+    pub wrong: Wrong,
+}
+
 /// What a refusal means for an operator.
 fn reason(word: &str) -> &'static str {
     match word {
-        "no_certificate" => "It showed no certificate.",
         "malformed_certificate" => "Its certificate cannot be read.",
         "unknown_ca" => "No registered CA issued its certificate.",
         "bad_signature" => "The CA that its certificate names did not sign it.",
         "not_in_date" => "Its certificate, or its CA, is expired or not valid yet. Look at its clock.",
-        "no_identifier" => "Its certificate has no usable common name.",
+        "no_identifier" => "It names itself by nothing that can be an identifier.",
         "not_registered" => "It is not registered. Register it, then it is let in.",
         "deleted" => "It was deleted. Restore it, or destroy it to use its identifier again.",
         "other_key" => "A certificate with another key is pinned to it. Add this one, or remove that one.",
         "foreign_key" => "Its key belongs to another device.",
+        "revoked" => "Its certificate was removed here. Add it again, or give the device one with another key.",
+        "serial_taken" => "It has another certificate of the same serial number. Remove that one first.",
+        "foreign_secret" => "It came by a shared secret of another device, or of a product that it does not belong to.",
         "unavailable" => "The server could not look it up.",
         _ => "It was refused.",
     }

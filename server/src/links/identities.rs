@@ -1,8 +1,10 @@
 //! Who connects: certificates are looked up in batches, off the socket's thread. One look-up is under way at a time, so that
-//! a herd gathers before the next; devices that are not known yet introduce themselves beside it.
+//! a herd gathers before the next; devices that are not known yet introduce themselves beside it, and so do signatures by
+//! shared secrets, whose checks cost more.
 
 use std::time::Duration;
 
+use muster_link::credential::Claim;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -23,36 +25,68 @@ const HERD: usize = 8;
 const GATHER: Duration = Duration::from_millis(25);
 /// Introductions at once.
 const INTRODUCTIONS: usize = 4;
+/// Signatures that may wait to be checked, …
+const SIGNATURES_MAX: usize = 1024;
+/// … and those that are looked up in one statement: all must be checked before the first is answered.
+const SIGNATURES_BATCH: usize = 64;
 
-/// Asks who a certificate is. Cheap to clone.
+/// What a device proves itself by.
+#[derive(Debug)]
+pub enum Proof {
+    /// A certificate, whose key it was shown to have.
+    Certificate(Box<Certificate>),
+    /// A signature by a shared secret, not checked yet.
+    Signature(Box<Claim>),
+}
+
+/// Asks who a device is. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Identities(mpsc::Sender<Question>);
+pub struct Identities {
+    certificates: mpsc::Sender<Question<Certificate>>,
+    signatures: mpsc::Sender<Question<Claim>>,
+}
 
 /// The other end: what [`run`] takes.
 #[derive(Debug)]
-pub struct Work(mpsc::Receiver<Question>);
+pub struct Work {
+    certificates: mpsc::Receiver<Question<Certificate>>,
+    signatures: mpsc::Receiver<Question<Claim>>,
+}
 
 #[derive(Debug)]
-struct Question {
-    certificate: Certificate,
+struct Question<T> {
+    proof: Box<T>,
     answer: oneshot::Sender<Result<Peer, Refusal>>,
 }
 
 impl Identities {
     pub(super) fn new() -> (Self, Work) {
-        let (sender, receiver) = mpsc::channel(WAITING_MAX);
-        (Self(sender), Work(receiver))
+        let (certificates, certificate_work) = mpsc::channel(WAITING_MAX);
+        let (signatures, signature_work) = mpsc::channel(SIGNATURES_MAX);
+        let work = Work {
+            certificates: certificate_work,
+            signatures: signature_work,
+        };
+        let asks = Self {
+            certificates,
+            signatures,
+        };
+        (asks, work)
     }
 
-    /// Who shows this certificate.
+    /// Who proves itself so.
     ///
     /// # Errors
     /// [`Refusal`] says why it is nobody.
-    pub async fn who(&self, certificate: Certificate) -> Result<Peer, Refusal> {
+    pub async fn who(&self, proof: Proof) -> Result<Peer, Refusal> {
         let (answer, answered) = oneshot::channel();
-        self.0
-            .try_send(Question { certificate, answer })
-            .map_err(|_| Refusal::Unavailable)?;
+        let is_asked = match proof {
+            Proof::Certificate(proof) => self.certificates.try_send(Question { proof, answer }).is_ok(),
+            Proof::Signature(proof) => self.signatures.try_send(Question { proof, answer }).is_ok(),
+        };
+        if !is_asked {
+            return Err(Refusal::Unavailable);
+        }
         answered.await.unwrap_or(Err(Refusal::Unavailable))
     }
 }
@@ -64,7 +98,8 @@ pub(super) async fn run(platform: Platform, proof: Sweep, work: Work, stop: Canc
     let workers = (0..INTRODUCTIONS).map(|_| introduce(&platform, proof, &introductions));
     tokio::select! {
         () = stop.cancelled() => {}
-        () = look_up(&platform, proof, work.0, strangers) => {}
+        () = look_up(&platform, proof, work.certificates, strangers) => {}
+        () = check(&platform, proof, work.signatures) => {}
         _ = futures_util::future::join_all(workers) => {}
     }
 }
@@ -72,8 +107,8 @@ pub(super) async fn run(platform: Platform, proof: Sweep, work: Work, stop: Canc
 async fn look_up(
     platform: &Platform,
     proof: Sweep,
-    mut work: mpsc::Receiver<Question>,
-    strangers: mpsc::Sender<Question>,
+    mut work: mpsc::Receiver<Question<Certificate>>,
+    strangers: mpsc::Sender<Question<Certificate>>,
 ) {
     loop {
         let mut batch = Vec::new();
@@ -89,10 +124,15 @@ async fn look_up(
     }
 }
 
-async fn answer(platform: &Platform, proof: Sweep, batch: Vec<Question>, strangers: &mpsc::Sender<Question>) {
-    let (certificates, answers): (Vec<_>, Vec<_>) = batch
+async fn answer(
+    platform: &Platform,
+    proof: Sweep,
+    batch: Vec<Question<Certificate>>,
+    strangers: &mpsc::Sender<Question<Certificate>>,
+) {
+    let (certificates, answers): (Vec<Certificate>, Vec<_>) = batch
         .into_iter()
-        .map(|question| (question.certificate, question.answer))
+        .map(|question| (*question.proof, question.answer))
         .unzip();
     match identity::known(platform, proof, &certificates).await {
         Ok(found) => {
@@ -101,7 +141,8 @@ async fn answer(platform: &Platform, proof: Sweep, batch: Vec<Question>, strange
                     let _ = answer.send(found);
                 } else {
                     // One too many is dropped, which is a refusal as unavailable.
-                    let _ = strangers.try_send(Question { certificate, answer });
+                    let proof = Box::new(certificate);
+                    let _ = strangers.try_send(Question { proof, answer });
                 }
             }
         }
@@ -110,14 +151,41 @@ async fn answer(platform: &Platform, proof: Sweep, batch: Vec<Question>, strange
     }
 }
 
-async fn introduce(platform: &Platform, proof: Sweep, work: &tokio::sync::Mutex<mpsc::Receiver<Question>>) {
+async fn introduce(
+    platform: &Platform,
+    proof: Sweep,
+    work: &tokio::sync::Mutex<mpsc::Receiver<Question<Certificate>>>,
+) {
     loop {
         let Some(question) = work.lock().await.recv().await else {
             return;
         };
-        match identity::introduced(platform, proof, &question.certificate).await {
+        match identity::introduced(platform, proof, &question.proof).await {
             Ok(found) => drop(question.answer.send(found)),
             Err(error) => tracing::warn!(%error, "a certificate could not be looked up"),
+        }
+    }
+}
+
+async fn check(platform: &Platform, proof: Sweep, mut work: mpsc::Receiver<Question<Claim>>) {
+    loop {
+        let mut batch = Vec::new();
+        if work.recv_many(&mut batch, SIGNATURES_BATCH).await == 0 {
+            return;
+        }
+        let (claims, answers): (Vec<Claim>, Vec<_>) = batch
+            .into_iter()
+            .map(|question| (*question.proof, question.answer))
+            .unzip();
+        let waiting = claims.len();
+        match identity::by_secrets(platform, proof, claims).await {
+            Ok(found) => {
+                for (answer, found) in answers.into_iter().zip(found) {
+                    let _ = answer.send(found);
+                }
+            }
+            // Dropped answers are refusals as unavailable.
+            Err(error) => tracing::warn!(%error, waiting, "shared secrets could not be looked up"),
         }
     }
 }

@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 use super::Links;
 use super::intake::Share;
 use super::registry::Handle;
+use super::renewals;
 use super::session::{Closing, Effect, Input, Session, Welcome};
 use super::wire::Wire;
 use super::writer::Entry;
@@ -65,7 +66,7 @@ impl Link {
     /// Makes it the device's one link, reached by this handle.
     pub fn enter(&self, handle: Box<dyn Handle>) {
         let (device, wire) = (self.peer.device(), Arc::clone(&self.wire));
-        self.links.registry.enter(device, self.id, handle, wire);
+        self.links.registry.enter(&self.peer, self.id, handle, wire);
         self.links.writer.write(Entry::Open(LinkStart {
             device,
             link: self.id,
@@ -88,6 +89,12 @@ impl Link {
                 Effect::Send(message) => Act::Send(message),
                 Effect::Close(closing) => Act::Close(closing),
                 Effect::Join(join) => self.join(*join),
+                Effect::Renew(csr) => {
+                    if !self.links.renewals.ask(&self.peer, csr) {
+                        acts.extend(self.handle(Input::Tell(Box::new(renewals::busy().into()))));
+                    }
+                    continue;
+                }
                 Effect::Relay(said) => {
                     self.links.relay(&self.peer, self.id, said);
                     continue;

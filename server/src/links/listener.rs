@@ -1,15 +1,19 @@
 //! The upgrade: who it is is decided before the 101 is written (device-link §1.3).
 
-use actix_web::http::header;
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_http::ws;
+use actix_web::http::uri::Authority;
+use actix_web::http::{Method, Uri, header};
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
+use muster_link::Encoding;
+use muster_link::credential::{ALG_HEADER, Claim, KEY_HEADER, SIGNATURE_HEADER, TIME_HEADER};
 use serde::Deserialize;
 
+use super::identities::Proof;
 use super::socket;
 use super::tls::PeerChain;
 use crate::app::App;
 use crate::ca::x509::Certificate;
-use crate::devices::Refusal;
-use muster_link::Encoding;
+use crate::devices::{Peer, Refusal};
 
 /// Says why an upgrade was refused, where no credential is involved.
 const REASON_HEADER: &str = "nh-connection-error-reason";
@@ -17,6 +21,8 @@ const REASON_HEADER: &str = "nh-connection-error-reason";
 const NO_CREDENTIAL: &str = "no certificate pair or shared secrets connection settings were provided";
 /// What a device reads while the server cannot look it up.
 const UNAVAILABLE: &str = "the server cannot look devices up now; try again";
+/// The headers of a signature by a shared secret, in the order in which a claim is read.
+const SIGNATURE_HEADERS: [&str; 4] = [ALG_HEADER, KEY_HEADER, TIME_HEADER, SIGNATURE_HEADER];
 
 /// The serialisation that the device speaks.
 #[derive(Debug, Deserialize)]
@@ -24,7 +30,8 @@ pub struct Query {
     vsn: Option<String>,
 }
 
-/// `GET /socket/websocket` and `/device-socket/websocket`.
+/// `/socket/websocket` and `/device-socket/websocket`. On the web listener nobody has shown a certificate, so there a
+/// shared secret is the only way in.
 ///
 /// # Errors
 /// When the request is no upgrade.
@@ -34,14 +41,17 @@ pub async fn connect(
     query: web::Query<Query>,
     payload: web::Payload,
 ) -> Result<HttpResponse, actix_web::Error> {
-    let Some(encoding) = query.vsn.as_deref().and_then(Encoding::of_vsn) else {
-        return Ok(HttpResponse::Forbidden().finish());
+    if request.method() != Method::GET {
+        return Ok(last(HttpResponse::BadRequest()).body("A device connects by GET."));
+    }
+    if let Err(error) = ws::verify_handshake(request.head()) {
+        return Ok(last(HttpResponse::BadRequest()).body(error.to_string()));
+    }
+    let encoding = query.vsn.as_deref().and_then(Encoding::of_vsn);
+    let Some(encoding) = encoding.filter(|_| is_of_here(&request)) else {
+        return Ok(last(HttpResponse::Forbidden()).finish());
     };
-    let certificate = match presented(&request) {
-        Ok(certificate) => certificate,
-        Err(refusal) => return Ok(refuse(&app, refusal)),
-    };
-    match app.links.identities.who(certificate).await {
+    match who(&app, &request).await {
         Ok(peer) => {
             let address = request
                 .peer_addr()
@@ -53,10 +63,45 @@ pub async fn connect(
     }
 }
 
-fn presented(request: &HttpRequest) -> Result<Certificate, Refusal> {
-    let chain = request.conn_data::<PeerChain>().ok_or(Refusal::NoCertificate)?;
-    let leaf = chain.0.first().ok_or(Refusal::NoCertificate)?;
-    Certificate::from_der(leaf).map_err(|_| Refusal::Malformed)
+/// Browsers say where a page came from, and no other page has business here; devices say nothing.
+fn is_of_here(request: &HttpRequest) -> bool {
+    let Some(origin) = request.headers().get(header::ORIGIN) else {
+        return true;
+    };
+    let origin = origin.to_str().ok().and_then(|origin| origin.parse::<Uri>().ok());
+    let connection = request.connection_info();
+    origin.is_some_and(|origin| {
+        let authority = origin.authority().map(Authority::as_str);
+        authority == Some(connection.host())
+    })
+}
+
+/// A certificate decides alone; only who shows none is asked for a signature.
+async fn who(app: &App, request: &HttpRequest) -> Result<Peer, Refusal> {
+    let leaf = request.conn_data::<PeerChain>().and_then(|chain| chain.0.first());
+    let proof = match leaf {
+        Some(leaf) => Proof::Certificate(Box::new(Certificate::from_der(leaf).map_err(|_| Refusal::Malformed)?)),
+        None => Proof::Signature(Box::new(signature(app, request)?)),
+    };
+    app.links.identities.who(proof).await
+}
+
+/// What a device claims by its headers. A signature that is not of now is not looked up.
+fn signature(app: &App, request: &HttpRequest) -> Result<Claim, Refusal> {
+    let headers = SIGNATURE_HEADERS.map(|name| request.headers().get(name));
+    if headers.iter().all(Option::is_none) {
+        return Err(Refusal::NoCredential);
+    }
+    let [alg, key, time, signature] = headers.map(|value| value.and_then(|value| value.to_str().ok()).unwrap_or(""));
+    let claim = Claim::read(alg, key, time, signature)?;
+    claim.check_time(crate::devices::identity::now_ms(&app.platform))?;
+    Ok(claim)
+}
+
+/// The connection ends with this answer, so that a device that was refused does not hold it.
+fn last(mut response: HttpResponseBuilder) -> HttpResponseBuilder {
+    response.insert_header((header::CONNECTION, "close"));
+    response
 }
 
 fn refuse(app: &App, refusal: Refusal) -> HttpResponse {
@@ -66,17 +111,10 @@ fn refuse(app: &App, refusal: Refusal) -> HttpResponse {
         .with_label_values(&[refusal.reason()])
         .inc();
     tracing::debug!(reason = refusal.reason(), "a device was refused");
-    let (mut response, text) = match refusal {
-        Refusal::NoCertificate => (HttpResponse::Unauthorized(), NO_CREDENTIAL),
+    let (response, text) = match refusal {
+        Refusal::NoCredential => (HttpResponse::Unauthorized(), NO_CREDENTIAL),
         Refusal::Unavailable => (HttpResponse::ServiceUnavailable(), UNAVAILABLE),
-        _ => {
-            return HttpResponse::Unauthorized()
-                .insert_header((header::CONNECTION, "close"))
-                .finish();
-        }
+        _ => return last(HttpResponse::Unauthorized()).finish(),
     };
-    response
-        .insert_header((REASON_HEADER, text))
-        .insert_header((header::CONNECTION, "close"))
-        .body(text)
+    last(response).insert_header((REASON_HEADER, text)).body(text)
 }

@@ -1,8 +1,9 @@
 //! Links: the websockets of devices.
 //!
 //! [`admission`] lets connections in at the rate that the node can serve, [`intake`] bounds what a device sends, [`socket`]
-//! moves frames and nothing else, [`session`] decides, [`registry`] knows the one link of each device on this node. Database work never runs on a socket's thread: identities are looked up by [`identities`] and what devices say is
-//! written by [`writer`], both in batches.
+//! moves frames and nothing else, [`session`] decides, [`registry`] knows the one link of each device on this node. Database
+//! work never runs on a socket's thread: identities are looked up by [`identities`] and what devices say is written by
+//! [`writer`], both in batches; certificates are issued by [`renewals`].
 
 pub mod admission;
 pub mod identities;
@@ -11,6 +12,7 @@ mod link;
 pub mod listener;
 mod news;
 mod registry;
+mod renewals;
 mod scripts;
 pub mod session;
 mod socket;
@@ -29,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 use self::identities::Identities;
 use self::intake::Unfinished;
 use self::registry::Registry;
+use self::renewals::Renewals;
 use self::scripts::Scripts;
 pub use self::scripts::{ScriptError, WAIT as SCRIPT_WAIT};
 use self::session::Relay;
@@ -53,6 +56,7 @@ pub struct Links {
     registry: Arc<Registry>,
     identities: Identities,
     writer: Writer,
+    renewals: Renewals,
     terminals: Arc<Terminals>,
     scripts: Arc<Scripts>,
     unfinished: Unfinished,
@@ -64,6 +68,7 @@ pub struct Tasks {
     links: Links,
     identities: identities::Work,
     writer: writer::Work,
+    renewals: renewals::Work,
     urls: FirmwareUrls,
     scheduler: Scheduler,
 }
@@ -73,12 +78,14 @@ impl Links {
     pub fn new(platform: Platform, urls: FirmwareUrls, scheduler: Scheduler) -> (Self, Tasks) {
         let (identities, identity_work) = Identities::new();
         let (writer, writer_work) = Writer::new();
+        let (renewals, renewal_work) = Renewals::new();
         let registry = Arc::new(Registry::new(platform.metrics.clone()));
         let links = Self {
             platform,
             registry,
             identities,
             writer,
+            renewals,
             terminals: Arc::default(),
             scripts: Arc::default(),
             unfinished: Unfinished::default(),
@@ -87,6 +94,7 @@ impl Links {
             links: links.clone(),
             identities: identity_work,
             writer: writer_work,
+            renewals: renewal_work,
             urls,
             scheduler,
         };
@@ -172,6 +180,7 @@ impl Tasks {
             links,
             identities,
             writer,
+            renewals,
             urls,
             scheduler,
         } = self;
@@ -180,13 +189,14 @@ impl Tasks {
             identities::run(platform.clone(), proof, identities, stop.clone()),
             writer::run(platform.clone(), proof, writer, urls.clone(), scheduler, stop.clone()),
             news::run(
-                platform,
+                platform.clone(),
                 proof,
                 Arc::clone(&links.registry),
                 urls,
                 links.writer.clone(),
                 stop.clone()
             ),
+            renewals::run(platform, proof, Arc::clone(&links.registry), renewals, stop.clone()),
             registry::watch(Arc::clone(&links.registry), links.unfinished.clone(), stop),
         );
     }

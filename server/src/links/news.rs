@@ -8,6 +8,7 @@ use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use super::registry::Registry;
 use super::session::Closing;
@@ -75,6 +76,8 @@ struct Heard {
     assigned: BTreeSet<DeviceId>,
     /// Links that gave way to newer ones on other nodes.
     replaced: HashSet<LinkId>,
+    /// Secrets and products that let nobody in any more.
+    gone: HashSet<Uuid>,
 }
 
 impl Ear {
@@ -82,6 +85,7 @@ impl Ear {
     async fn listen(&mut self, platform: &Platform, registry: &Registry) -> sqlx::Result<Vec<DeviceId>> {
         let heard = self.gather(platform, registry).await?;
         registry.close_links(&heard.replaced, Closing::Replaced);
+        registry.close_resting_on(&heard.gone, Closing::Cut);
         Ok(heard.assigned.into_iter().collect())
     }
 
@@ -124,6 +128,7 @@ impl Ear {
         match event.kind.as_str() {
             kind::ASSIGNED if registry.has(device) => drop(heard.assigned.insert(device)),
             kind::REPLACED => drop(heard.replaced.insert(LinkId(event.subject_id))),
+            kind::SECRET_OFF | kind::PRODUCT_GONE => drop(heard.gone.insert(event.subject_id)),
             kind::CUT => registry.close(device, Closing::Cut),
             _ => {}
         }
@@ -175,11 +180,13 @@ mod tests {
     use std::sync::Mutex;
 
     use sqlx::PgPool;
-    use uuid::Uuid;
 
     use super::*;
+    use crate::accounts::OrgId;
+    use crate::devices::Peer;
     use crate::links::registry::{Handle, Order};
     use crate::platform::events::News;
+    use crate::products::ProductId;
     use crate::testing::Stage;
 
     #[derive(Debug, Clone, Default)]
@@ -196,17 +203,18 @@ mod tests {
     async fn what_came_too_fast_is_heard_all_the_same(db: PgPool) {
         let stage = Stage::new(db).await;
         let platform = &stage.app.platform;
+        let peer = |device| Peer::of_test(device, OrgId(Uuid::nil()), ProductId(Uuid::nil()));
         let registry = Registry::new(platform.metrics.clone());
         let (cut, assigned) = (DeviceId(Uuid::from_u128(1)), DeviceId(Uuid::from_u128(2)));
         let orders = Orders::default();
         registry.enter(
-            cut,
+            &peer(cut),
             LinkId(Uuid::from_u128(3)),
             Box::new(orders.clone()),
             Arc::default(),
         );
         registry.enter(
-            assigned,
+            &peer(assigned),
             LinkId(Uuid::from_u128(4)),
             Box::new(Orders::default()),
             Arc::default(),

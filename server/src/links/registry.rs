@@ -7,12 +7,13 @@ use std::time::Duration;
 use muster_link::Push;
 use muster_link::limits::IDLE_TIMEOUT;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use super::intake::Unfinished;
 use super::session::Closing;
 use super::wire::Wire;
-use crate::devices::DeviceId;
 use crate::devices::model::LinkId;
+use crate::devices::{DeviceId, Peer};
 use crate::platform::metrics::Metrics;
 
 /// The map is cut so that connects do not wait for each other.
@@ -48,6 +49,8 @@ pub trait Handle: std::fmt::Debug + Send + Sync {
 pub struct Entry {
     /// The link.
     pub link: LinkId,
+    /// What it may be cut by: the credential that it was proved by, and the device's product.
+    roots: [Uuid; 2],
     handle: Box<dyn Handle>,
     wire: Arc<Wire>,
 }
@@ -85,8 +88,14 @@ impl Registry {
     }
 
     /// Enters a link. An older one of the device is closed.
-    pub fn enter(&self, device: DeviceId, link: LinkId, handle: Box<dyn Handle>, wire: Arc<Wire>) {
-        let entry = Entry { link, handle, wire };
+    pub fn enter(&self, peer: &Peer, link: LinkId, handle: Box<dyn Handle>, wire: Arc<Wire>) {
+        let device = peer.device();
+        let entry = Entry {
+            link,
+            roots: [peer.credential().id(), peer.product().0],
+            handle,
+            wire,
+        };
         let older = self.shard(device).insert(device, entry);
         match older {
             Some(older) => {
@@ -127,12 +136,22 @@ impl Registry {
 
     /// Ends these links, where they are of this node.
     pub fn close_links(&self, links: &HashSet<LinkId>, closing: Closing) {
-        if links.is_empty() {
-            return;
+        if !links.is_empty() {
+            self.close_where(closing, |entry| links.contains(&entry.link));
         }
+    }
+
+    /// Ends the links that rest on these credentials or products.
+    pub fn close_resting_on(&self, roots: &HashSet<Uuid>, closing: Closing) {
+        if !roots.is_empty() {
+            self.close_where(closing, |entry| entry.roots.iter().any(|root| roots.contains(root)));
+        }
+    }
+
+    fn close_where(&self, closing: Closing, is_meant: impl Fn(&Entry) -> bool) {
         for shard in &self.shards {
             let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
-            for entry in shard.values().filter(|entry| links.contains(&entry.link)) {
+            for entry in shard.values().filter(|entry| is_meant(entry)) {
                 entry.order(Order::Close(closing));
             }
         }
@@ -217,9 +236,10 @@ pub async fn watch(registry: Arc<Registry>, unfinished: Unfinished, stop: Cancel
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::accounts::OrgId;
+    use crate::products::ProductId;
     use muster_link::ToDevice;
     use std::sync::Mutex;
-    use uuid::Uuid;
 
     #[derive(Debug, Clone, Default)]
     struct Orders(Arc<Mutex<Vec<String>>>);
@@ -231,14 +251,34 @@ mod tests {
         }
     }
 
+    fn peer(device: DeviceId, product: u128) -> Peer {
+        Peer::of_test(device, OrgId(Uuid::nil()), ProductId(Uuid::from_u128(product)))
+    }
+
+    #[test]
+    fn links_that_rest_on_what_is_gone_end_and_others_stay() {
+        let registry = Registry::new(Metrics::new().unwrap());
+        let (first, second) = (Orders::default(), Orders::default());
+        for (number, orders) in [(1, &first), (2, &second)] {
+            let (device, link) = (DeviceId(Uuid::from_u128(number)), LinkId(Uuid::from_u128(number)));
+            registry.enter(&peer(device, number), link, Box::new(orders.clone()), Arc::default());
+        }
+        registry.close_resting_on(&HashSet::from([Uuid::from_u128(2), Uuid::from_u128(9)]), Closing::Cut);
+        assert!(first.0.lock().unwrap().is_empty());
+        assert_eq!(*second.0.lock().unwrap(), ["Close(Cut)"]);
+        // The secret that both came by.
+        registry.close_resting_on(&HashSet::from([Uuid::nil()]), Closing::Cut);
+        assert_eq!(*first.0.lock().unwrap(), ["Close(Cut)"]);
+    }
+
     #[test]
     fn newest_link_wins_and_a_late_goodbye_changes_nothing() {
         let registry = Registry::new(Metrics::new().unwrap());
         let device = DeviceId(Uuid::from_u128(7));
         let (old, new) = (LinkId(Uuid::from_u128(1)), LinkId(Uuid::from_u128(2)));
         let (first, second) = (Orders::default(), Orders::default());
-        registry.enter(device, old, Box::new(first.clone()), Arc::default());
-        registry.enter(device, new, Box::new(second.clone()), Arc::default());
+        registry.enter(&peer(device, 1), old, Box::new(first.clone()), Arc::default());
+        registry.enter(&peer(device, 1), new, Box::new(second.clone()), Arc::default());
         assert_eq!(*first.0.lock().unwrap(), ["Close(Replaced)"]);
         registry.leave(device, old);
         assert!(registry.tell(device, ToDevice::Reboot.into()));
@@ -261,7 +301,12 @@ mod tests {
     fn a_link_that_takes_no_more_orders_is_cut() {
         let registry = Registry::new(Metrics::new().unwrap());
         let (device, wire) = (DeviceId(Uuid::from_u128(7)), Arc::<Wire>::default());
-        registry.enter(device, LinkId(Uuid::from_u128(1)), Box::new(Full), Arc::clone(&wire));
+        registry.enter(
+            &peer(device, 1),
+            LinkId(Uuid::from_u128(1)),
+            Box::new(Full),
+            Arc::clone(&wire),
+        );
         assert_eq!(wire.was_cut(), None);
         assert!(!registry.tell(device, ToDevice::Reboot.into()));
         assert_eq!(wire.was_cut(), Some(Closing::SlowReader));
@@ -280,7 +325,7 @@ mod tests {
         let orders = Orders::default();
         for number in 0..150 {
             let (device, link) = (DeviceId(Uuid::from_u128(number)), LinkId(Uuid::from_u128(number)));
-            registry.enter(device, link, Box::new(orders.clone()), Arc::default());
+            registry.enter(&peer(device, 1), link, Box::new(orders.clone()), Arc::default());
         }
         registry.drain().await;
         assert_eq!(*orders.0.lock().unwrap(), vec!["Close(Drain)"; 150]);

@@ -121,9 +121,12 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
+    use crate::accounts::OrgId;
+    use crate::devices::Peer;
     use crate::devices::model::LinkId;
     use crate::links::registry::{Handle, Order};
     use crate::platform::metrics::Metrics;
+    use crate::products::ProductId;
 
     const DEVICE: DeviceId = DeviceId(Uuid::from_u128(7));
 
@@ -163,7 +166,8 @@ mod tests {
             claimed,
             is_old,
         };
-        registry.enter(DEVICE, LinkId(Uuid::nil()), Box::new(device), Arc::default());
+        let peer = Peer::of_test(DEVICE, OrgId(Uuid::nil()), ProductId(Uuid::nil()));
+        registry.enter(&peer, LinkId(Uuid::nil()), Box::new(device), Arc::default());
         (scripts, registry)
     }
 

@@ -7,6 +7,7 @@ use super::model::{Changes, Product, ProductId};
 use super::store;
 use crate::accounts::{self, Forbidden, Org, Role, Viewer};
 use crate::audit::{self, Act, Subject};
+use crate::platform::events::{self, News, kind};
 use crate::platform::{Platform, db};
 
 /// Why a product was not made, changed or deleted.
@@ -112,7 +113,7 @@ pub async fn update(platform: &Platform, product: &Product, changes: &Changes) -
     Ok(changed)
 }
 
-/// Deletes a product: it, its devices and its firmware are no longer reached, and its name is free.
+/// Deletes a product: it, its devices and its firmware are no longer reached, its devices' links end, and its name is free.
 ///
 /// # Errors
 /// [`ProductError`] says what is refused.
@@ -123,7 +124,15 @@ pub async fn delete(platform: &Platform, product: &Product) -> Result<(), Produc
         return Err(ProductError::Gone);
     }
     record(&mut tx, platform, product, "product.deleted", json!({})).await?;
+    let news = News {
+        kind: kind::PRODUCT_GONE,
+        org_id: product.org().id().0,
+        product_id: Some(product.id().0),
+        subject_id: product.id().0,
+    };
+    events::publish(&mut tx, platform.clock.now(), &[news]).await?;
     tx.commit().await?;
+    platform.events.ring();
     Ok(())
 }
 

@@ -14,7 +14,7 @@ pub(in crate::ca) async fn find_by_ski(conn: &mut PgConnection, _proof: Sweep, s
     let row = sqlx::query_as!(
         Row,
         r#"SELECT c.id AS "id: CaId", c.org_id AS "org_id: OrgId", c.serial, c.der, c.not_before, c.not_after, c.description,
-                  c.check_expiration, p.id AS "jitp_product_id?: ProductId", p.name AS "jitp_product_name?", c.jitp_tags,
+                  c.check_expiration, CASE WHEN c.sealed_key IS NOT NULL THEN c.renews END AS renews, p.id AS "jitp_product_id?: ProductId", p.name AS "jitp_product_name?", c.jitp_tags,
                   c.jitp_description, c.last_used_at
            FROM ca_certificates c LEFT JOIN products p ON p.id = c.jitp_product_id AND p.deleted_at IS NULL
            WHERE c.ski = $1"#,
@@ -47,6 +47,30 @@ pub(in crate::ca) async fn find_own(
                 bytes: row.sealed_key,
             },
         )
+    }))
+}
+
+/// The CA with this key identifier, where the server holds its key and it issues devices' next certificates.
+pub(in crate::ca) async fn find_renewing(
+    conn: &mut PgConnection,
+    _proof: Sweep,
+    org_id: OrgId,
+    ski: &[u8],
+) -> sqlx::Result<Option<(CaId, Vec<u8>, Sealed)>> {
+    let row = sqlx::query!(
+        r#"SELECT id AS "id: CaId", der, vault_key_id AS "vault_key_id!: VaultKeyId", sealed_key AS "sealed_key!" FROM ca_certificates
+           WHERE org_id = $1 AND ski = $2 AND renews"#,
+        org_id.0,
+        ski
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(row.map(|row| {
+        let sealed = Sealed {
+            key: row.vault_key_id,
+            bytes: row.sealed_key,
+        };
+        (row.id, row.der, sealed)
     }))
 }
 

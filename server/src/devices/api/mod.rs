@@ -3,6 +3,7 @@
 pub mod certificates;
 mod filters;
 pub mod links;
+pub mod secrets;
 mod shown;
 
 use actix_web::{HttpRequest, HttpResponse, web};

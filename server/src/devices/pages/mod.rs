@@ -1,7 +1,9 @@
-//! Pages of devices: the list here, one device in [`show`], forms in [`edit`], certificates in [`certificates`].
+//! Pages of devices: the list here, one device in [`show`], forms in [`edit`], certificates in [`certificates`],
+//! shared secrets in [`secrets`].
 
 pub mod certificates;
 pub mod edit;
+pub mod secrets;
 pub mod show;
 #[cfg(test)]
 mod tests;

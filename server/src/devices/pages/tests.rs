@@ -152,3 +152,63 @@ async fn what_another_site_sends_is_refused_as_a_page(db: PgPool) {
     assert!(text(&refused).contains("another site"));
     assert!(stage.audited().await.iter().all(|action| action != "device.created"));
 }
+
+#[sqlx::test(migrator = "crate::platform::db::MIGRATOR")]
+async fn a_secret_is_made_shown_once_and_deactivated_by_the_products_name(db: PgPool) {
+    let stage = Stage::new(db).await;
+    let (viewer, _) = stage.product("acme", "ada@x.io", "kiosk").await;
+    let token = stage.token(&viewer).await;
+    let url = "/org/acme/kiosk/secrets";
+    let send = async |path: String, fields: &[(&str, &str)]| {
+        stage
+            .call(Some(&token), TestRequest::post().uri(&path).set_form(fields))
+            .await
+    };
+    assert!(text(&stage.get(&token, url).await).contains("No secret yet"));
+    let made = send(url.to_owned(), &[("any", "thing")]).await;
+    assert_eq!(made.status, 200);
+    assert!(text(&made).contains("shared_key = &#34;nhp_"), "{}", text(&made));
+    let listed = text(&stage.get(&token, url).await);
+    assert!(listed.contains("nhp_") && !listed.contains("shared_secret ="));
+    let id: String = sqlx::query_scalar("SELECT id::text FROM shared_secrets")
+        .fetch_one(&stage.platform().db)
+        .await
+        .unwrap();
+    let off = format!("{url}/{id}/deactivate");
+    assert!(text(&stage.get(&token, &off).await).contains("Type the product&#39;s name"));
+    assert_eq!(send(off.clone(), &[("confirm", "lamp")]).await.status, 422);
+    assert_eq!(send(off.clone(), &[("confirm", "kiosk")]).await.status, 303);
+    assert!(text(&stage.get(&token, url).await).contains("Deactivated"));
+    assert_eq!(stage.get(&token, &off).await.status, 404);
+}
+
+#[sqlx::test(migrator = "crate::platform::db::MIGRATOR")]
+async fn renewal_is_switched_on_where_the_server_holds_the_cas_key(db: PgPool) {
+    use crate::ca::service as ca;
+    use crate::platform::sweep::Sweep;
+    let stage = Stage::new(db).await;
+    let (viewer, product) = stage.product("acme", "ada@x.io", "kiosk").await;
+    let token = stage.token(&viewer).await;
+    let mut tx = stage.platform().db.begin().await.unwrap();
+    let own = ca::create_own(
+        &mut tx,
+        stage.platform(),
+        Sweep::of_the_server(),
+        product.org().id(),
+        "factory",
+    )
+    .await;
+    own.unwrap();
+    tx.commit().await.unwrap();
+    let serial: String = sqlx::query_scalar("SELECT serial FROM ca_certificates")
+        .fetch_one(&stage.platform().db)
+        .await
+        .unwrap();
+    let url = "/org/acme/settings/authorities";
+    assert!(text(&stage.get(&token, url).await).contains("/renewal"));
+    let request = TestRequest::post()
+        .uri(&format!("{url}/{serial}/renewal"))
+        .set_form([("renews", "true")]);
+    assert_eq!(stage.call(Some(&token), request).await.status, 303);
+    assert!(text(&stage.get(&token, url).await).contains("renews devices' certificates"));
+}

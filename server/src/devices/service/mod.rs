@@ -1,6 +1,8 @@
 //! Use cases of devices: what operators do with them here, what links write of them in [`reports`].
 
+pub mod credentials;
 mod reports;
+pub mod secrets;
 
 pub use reports::{
     block, connect, disconnect, disconnect_dead_nodes, heard, join, prune_links, reconnect, seen_by_node,
@@ -26,7 +28,7 @@ use crate::ca::service as ca;
 use crate::ca::x509::{Certificate, CertificateError};
 use crate::platform::events::{self, News, kind};
 use crate::platform::sweep::Sweep;
-use crate::platform::{Platform, db, ids};
+use crate::platform::{Platform, db};
 use crate::products::{Product, ProductId};
 
 /// Why a device was not changed.
@@ -230,35 +232,40 @@ pub async fn add_certificate(
             return Err(ChangeError::ForeignCa);
         }
     }
-    let new = NewCertificate {
-        id: ids::new_uuid(&platform.clock, &platform.random),
-        org_id: org.id(),
-        device_id: device.id,
-        certificate: &certificate,
-        now: platform.clock.now(),
-    };
-    let pinned = store::insert_certificate(&mut tx, new)
-        .await
-        .map_err(|error| match db::violated(&error) {
-            Some("device_certificates_fingerprint_key" | "device_certificates_serial_key") => {
-                ChangeError::CertificateTaken
-            }
-            _ => ChangeError::Database(error),
-        })?;
-    if !pinned {
-        return Err(ChangeError::CertificateTaken);
+    let now = platform.clock.now();
+    if !store::restore_certificate(&mut tx, org, device.id, &certificate, now).await? {
+        let new = NewCertificate {
+            id: platform.new_id(),
+            org_id: org.id(),
+            device_id: device.id,
+            certificate: &certificate,
+            replaces: None,
+            now,
+        };
+        let pinned = store::insert_certificate(&mut tx, new)
+            .await
+            .map_err(|error| match db::violated(&error) {
+                Some("device_certificates_fingerprint_key" | "device_certificates_serial_key") => {
+                    ChangeError::CertificateTaken
+                }
+                _ => ChangeError::Database(error),
+            })?;
+        if !pinned {
+            return Err(ChangeError::CertificateTaken);
+        }
     }
     record(&mut tx, platform, org, device, "device.certificate_added", kind::EDITED).await?;
     let added = store::certificates(&mut tx, org, device.id)
         .await?
-        .pop()
+        .into_iter()
+        .find(|added| added.fingerprint == certificate.fingerprint)
         .ok_or(sqlx::Error::RowNotFound)?;
     tx.commit().await?;
     platform.events.ring();
     Ok(added)
 }
 
-/// Removes a certificate; the device's link ends. Whether it was there.
+/// Revokes a certificate, for good unless it is added again; the device's link ends. Whether it was there.
 ///
 /// # Errors
 /// [`ChangeError`] says why not.
@@ -270,7 +277,7 @@ pub async fn remove_certificate(
 ) -> Result<bool, ChangeError> {
     org.require(Role::Manage)?;
     let mut tx = platform.db.begin().await?;
-    if !store::delete_certificate(&mut tx, org, device.id, serial).await? {
+    if !store::revoke_certificate(&mut tx, org, device.id, serial, platform.clock.now()).await? {
         return Ok(false);
     }
     record(&mut tx, platform, org, device, "device.certificate_removed", kind::CUT).await?;

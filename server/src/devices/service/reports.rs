@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+use super::credentials;
 use crate::accounts::OrgId;
 use crate::devices::identity::Peer;
 use crate::devices::model::{DeviceId, LinkId};
@@ -26,7 +27,8 @@ const LINKS_KEPT_FOR: time::Duration = time::Duration::days(30);
 /// How many links of a device are remembered.
 const LINKS_KEPT: i64 = 100;
 
-/// Writes joins, in one statement, and tells of them. Of two joins of one device the later stands.
+/// Writes joins, in one statement, and tells of them. Of two joins of one device the later stands. Devices that were deleted
+/// or lost their credential since they were let in are left out, and their links are cut.
 ///
 /// # Errors
 /// When the database fails.
@@ -50,13 +52,23 @@ pub async fn join(
         .iter()
         .map(|record| (record.peer.device(), &record.peer))
         .collect();
+    let there: HashSet<DeviceId> = joined.iter().map(|joined| joined.device).collect();
+    let (kept, gone): (Vec<&Peer>, Vec<&Peer>) = newest
+        .iter()
+        .map(|record| &record.peer)
+        .partition(|peer| there.contains(&peer.device()));
+    credentials::used(conn, platform, proof, &kept).await?;
     let replaced = joined.iter().filter_map(|joined| {
         let link = joined.elsewhere?;
         let peer = peers.get(&joined.device)?;
         Some(news_of(of_peer(peer), kind::REPLACED, link.0))
     });
-    events::publish(conn, now, &replaced.collect::<Vec<_>>()).await?;
-    let changed = newest.iter().map(|record| of_peer(&record.peer)).collect();
+    // Who was deleted or revoked while it came in has a link that nobody has cut yet.
+    let gone = gone
+        .into_iter()
+        .map(|peer| news_of(of_peer(peer), kind::CUT, peer.device().0));
+    events::publish(conn, now, &replaced.chain(gone).collect::<Vec<_>>()).await?;
+    let changed = kept.into_iter().map(of_peer).collect();
     tell(conn, platform, changed).await?;
     Ok(joined)
 }
@@ -234,22 +246,17 @@ pub async fn set_interfaces(
     sweep::update_interfaces(conn, proof, interfaces).await
 }
 
-/// Writes when devices were last heard, and which certificates were used.
+/// Writes when devices were last heard.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn heard(
     conn: &mut PgConnection,
-    platform: &Platform,
     proof: Sweep,
     seen: &[(DeviceId, time::OffsetDateTime)],
-    certificates: &[Vec<u8>],
 ) -> sqlx::Result<()> {
-    if !seen.is_empty() {
-        links::update_last_seen(conn, proof, seen).await?;
+    if seen.is_empty() {
+        return Ok(());
     }
-    if !certificates.is_empty() {
-        sweep::update_certificates_used(conn, proof, certificates, platform.clock.now()).await?;
-    }
-    Ok(())
+    links::update_last_seen(conn, proof, seen).await
 }

@@ -1,12 +1,15 @@
 //! SQL of devices, by proof: what an operator may see here, what jobs and links write in [`sweep`].
 
-mod certificates;
+pub(super) mod credentials;
 pub(super) mod links;
 mod list;
 mod page;
 pub(super) mod sweep;
 
-pub(super) use certificates::{NewCertificate, certificates, delete_certificate, insert_certificate};
+pub(super) use credentials::certificates::{
+    NewCertificate, certificates, insert_certificate, restore_certificate, revoke_certificate,
+};
+pub(super) use credentials::secrets;
 pub(super) use list::{count, find, find_in_orgs, list};
 pub(super) use page::{by_ids, key, page};
 

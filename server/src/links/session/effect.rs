@@ -48,6 +48,8 @@ pub enum Effect {
     Join(Box<Join>),
     /// Note what the device reports.
     Report(Report),
+    /// Issue a certificate for this request, in PEM.
+    Renew(String),
     /// Hand this on to who waits for it or watches, on this node; nothing of it is stored.
     Relay(Relay),
     /// Close the socket, for this reason.

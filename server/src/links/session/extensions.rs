@@ -68,6 +68,7 @@ impl Session {
             FromExtensions::ShellStatus(_) | FromExtensions::ShellOutput(_) | FromExtensions::ShellExited(_) => {
                 return vec![Effect::Relay(Relay::Shell(said))];
             }
+            FromExtensions::RenewalRequest(csr) => return vec![Effect::Renew(csr)],
             _ => return Vec::new(),
         };
         vec![Effect::Report(report)]

@@ -171,7 +171,7 @@ impl Desk {
                 devices::connect(&mut conn, &self.platform, self.proof, &starts).await?;
                 self.platform.events.ring();
             }
-            devices::heard(&mut conn, &self.platform, self.proof, &seen, &[]).await?;
+            devices::heard(&mut conn, self.proof, &seen).await?;
             devices::set_interfaces(&mut conn, self.proof, &interfaces).await
         };
         if let Err(error) = written.await {

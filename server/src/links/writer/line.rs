@@ -3,12 +3,14 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
+use muster_link::{Extension, ExtensionSet};
 use tokio::sync::oneshot;
 
 use super::desk::{Desk, Said};
 use crate::deployments::service as deployments;
-use crate::devices::DeviceId;
+use crate::devices::identity::Credential;
 use crate::devices::service::{self as devices, JoinRecord, LinkEnd};
+use crate::devices::{DeviceId, Peer};
 use crate::keys::service as keys;
 use crate::links::session::Welcome;
 use crate::links::wire::Waiting;
@@ -88,6 +90,12 @@ impl Line {
     }
 }
 
+/// The extensions that a device may use: its certificate's renewal, where the org switched it on.
+fn extensions(peer: &Peer) -> ExtensionSet {
+    let may_renew = matches!(peer.credential(), Credential::Certificate(pinned) if pinned.may_renew);
+    may_renew.then_some(Extension::Renewal).into_iter().collect()
+}
+
 impl Desk {
     /// Writes the first of the line; how many.
     ///
@@ -128,7 +136,10 @@ impl Desk {
                         written.iter().map(|(record, ..)| record.peer.product()).collect();
                     // Of two joins of a device the later one is its link.
                     for (record, answer, _) in written.into_iter().rev() {
-                        let _ = answer.send(welcomes.remove(&record.peer.device()).unwrap_or_default());
+                        // Who is not let in any more is not there, and its answer is dropped.
+                        if let Some(welcome) = welcomes.get_mut(&record.peer.device()) {
+                            let _ = answer.send(std::mem::take(welcome));
+                        }
                     }
                     self.wake(products);
                 }
@@ -168,11 +179,13 @@ impl Desk {
             Welcome {
                 keys: keys.get(&record.peer.org()).cloned().unwrap_or_default(),
                 update,
+                extensions: extensions(&record.peer),
                 ..Welcome::default()
             }
         };
         let mut welcomes = HashMap::with_capacity(records.len());
-        for record in &records {
+        let there: HashSet<DeviceId> = joined.iter().map(|joined| joined.device).collect();
+        for record in records.iter().filter(|record| there.contains(&record.peer.device())) {
             welcomes.entry(record.peer.device()).or_insert_with(|| welcome(record));
         }
         Ok(welcomes)
@@ -224,7 +237,7 @@ impl Desk {
         }
     }
 
-    async fn validated(&self, peer: &crate::devices::Peer) -> sqlx::Result<()> {
+    async fn validated(&self, peer: &Peer) -> sqlx::Result<()> {
         let mut conn = self.platform.db.acquire().await?;
         devices::validated(&mut conn, &self.platform, peer).await
     }

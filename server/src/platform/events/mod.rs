@@ -50,6 +50,10 @@ pub mod kind {
     pub const ASSIGNED: &str = "device.assigned";
     /// The device's link must end: deleted, moved, or its credential is gone.
     pub const CUT: &str = "device.cut";
+    /// A shared secret was deactivated: the links of devices that came by it must end. The subject is the secret.
+    pub const SECRET_OFF: &str = "shared_secret.deactivated";
+    /// A product was deleted: the links of its devices must end. The subject is the product.
+    pub const PRODUCT_GONE: &str = "product.deleted";
     /// A link gave way to a newer one of its device on another node. The subject is the link.
     pub const REPLACED: &str = "link.replaced";
     /// A deployment group was changed.

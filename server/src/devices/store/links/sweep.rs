@@ -12,7 +12,8 @@ use crate::platform::nodes::NodeId;
 use crate::platform::sweep::Sweep;
 use crate::products::ProductId;
 
-/// Writes what devices said when they joined, and gives what was stored before. No device may stand in it twice.
+/// Writes what devices said when they joined, and gives what was stored before. No device may stand in it twice. Left out
+/// are those that were deleted, or whose credential was revoked, since they were let in.
 pub(in crate::devices) async fn join(
     conn: &mut PgConnection,
     _proof: Sweep,
@@ -22,6 +23,7 @@ pub(in crate::devices) async fn join(
 ) -> sqlx::Result<Vec<Joined>> {
     let ids: Vec<Uuid> = records.iter().map(|record| record.peer.device().0).collect();
     let links: Vec<Uuid> = records.iter().map(|record| record.link.0).collect();
+    let credentials: Vec<Uuid> = records.iter().map(|record| record.peer.credential().id()).collect();
     let text = |pick: fn(&JoinRecord) -> Option<String>| records.iter().map(pick).collect::<Vec<_>>();
     let addresses = text(|r| Some(r.address.clone()));
     let api_versions = text(|r| r.join.device_api_version.clone());
@@ -42,10 +44,15 @@ pub(in crate::devices) async fn join(
         .collect();
     let rows = sqlx::query!(
         r#"WITH new AS (
-               SELECT * FROM unnest($3::uuid[], $4::uuid[], $5::text[], $6::text[], $7::text[], $8::uuid[], $9::text[], $10::text[],
-                   $11::text[], $12::text[], $13::text[], $14::text[], $15::text[], $16::text[], $17::text[], $18::bool[])
+               SELECT n.* FROM unnest($3::uuid[], $4::uuid[], $5::text[], $6::text[], $7::text[], $8::uuid[], $9::text[], $10::text[],
+                   $11::text[], $12::text[], $13::text[], $14::text[], $15::text[], $16::text[], $17::text[], $18::bool[],
+                   $19::uuid[])
                AS n (device_id, link_id, address, api_version, fwup_version, uuid, product, version, platform, architecture,
-                     author, description, vcs_identifier, misc, validation, reverted)),
+                     author, description, vcs_identifier, misc, validation, reverted, credential_id)
+               JOIN devices d ON d.id = n.device_id AND d.deleted_at IS NULL
+               JOIN products p ON p.id = d.product_id AND p.deleted_at IS NULL
+               WHERE NOT EXISTS (SELECT FROM device_certificates c WHERE c.id = n.credential_id AND c.revoked_at IS NOT NULL)
+                 AND NOT EXISTS (SELECT FROM shared_secrets s WHERE s.id = n.credential_id AND s.deactivated_at IS NOT NULL)),
            old AS (
                SELECT s.device_id, s.firmware_uuid, s.firmware_version, s.update_status, s.node_id, s.address,
                    CASE WHEN s.connection = 'connected' AND s.node_id <> $2 THEN s.link_id END AS elsewhere
@@ -85,7 +92,8 @@ pub(in crate::devices) async fn join(
         &vcs as &[Option<String>],
         &misc as &[Option<String>],
         &validations as &[Option<String>],
-        &reverted
+        &reverted,
+        &credentials
     )
     .fetch_all(conn)
     .await?;

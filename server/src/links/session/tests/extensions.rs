@@ -226,3 +226,32 @@ fn only_what_runs_is_told_anything() {
     assert_eq!(tell(&mut session, ToExtensions::CheckHealth), []);
     assert_eq!(tell(&mut joined(), ToExtensions::Attach(Names::All)), []);
 }
+
+#[test]
+fn a_certificate_is_asked_for_where_renewal_runs_and_the_answer_goes_back() {
+    let offer = r#"["3","3","extensions","phx_join",{"renewal":"0.0.1"}]"#;
+    let request = r#"["3","5","extensions","renewal:request",{"csr":"-----BEGIN"}]"#;
+    let mut session = allowed(&[Extension::Renewal]);
+    let reply = r#"["3","3","extensions","phx_reply",{"status":"ok","response":["renewal"]}]"#;
+    assert_eq!(sent(&hear(&mut session, offer)), [reply]);
+    assert_eq!(hear(&mut session, request), [], "it does not run yet");
+    assert_eq!(
+        hear(&mut session, r#"["3","4","extensions","renewal:attached",{}]"#),
+        []
+    );
+    assert_eq!(hear(&mut session, request), [Effect::Renew("-----BEGIN".to_owned())]);
+    assert_eq!(
+        hear(&mut session, r#"["3","6","extensions","renewal:request",{}]"#),
+        [],
+        "a request without a request"
+    );
+    let issued = tell(&mut session, ToExtensions::RenewalIssued("PEM".to_owned()));
+    assert_eq!(
+        sent(&issued),
+        [r#"["3",null,"extensions","renewal:issued",{"certificate":"PEM"}]"#]
+    );
+    let mut others = allowed(&[]);
+    hear(&mut others, offer);
+    let refused = r#"["3","5","extensions","phx_reply",{"status":"error","response":"detach"}]"#;
+    assert_eq!(sent(&hear(&mut others, request)), [refused]);
+}
