@@ -1,13 +1,13 @@
 //! A device by hand: raw websocket frames over TLS, for what no well-behaved agent sends.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use anyhow::{Context as _, ensure};
 use futures_util::{SinkExt as _, StreamExt as _};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -27,9 +27,36 @@ pub struct Wire(WebSocketStream<TlsStream<TcpStream>>);
 /// # Errors
 /// When the handshake fails.
 pub async fn dial(server: SocketAddr, ca: &str, cert: Option<&Issued>) -> anyhow::Result<TlsStream<TcpStream>> {
+    dial_with(TcpStream::connect(server).await?, server.ip(), ca, cert).await
+}
+
+/// The same over a connection that is open.
+///
+/// # Errors
+/// When the handshake fails.
+pub async fn dial_with(
+    tcp: TcpStream,
+    server: IpAddr,
+    ca: &str,
+    cert: Option<&Issued>,
+) -> anyhow::Result<TlsStream<TcpStream>> {
+    dial_as(tcp, server, ca, cert, rustls::DEFAULT_VERSIONS).await
+}
+
+/// The same in one of these versions of TLS.
+///
+/// # Errors
+/// When the handshake fails.
+pub async fn dial_as(
+    tcp: TcpStream,
+    server: IpAddr,
+    ca: &str,
+    cert: Option<&Issued>,
+    versions: &[&'static SupportedProtocolVersion],
+) -> anyhow::Result<TlsStream<TcpStream>> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(ca.as_bytes())?)?;
-    let config = ClientConfig::builder().with_root_certificates(roots);
+    let config = ClientConfig::builder_with_protocol_versions(versions).with_root_certificates(roots);
     let config = match cert {
         Some(cert) => config.with_client_auth_cert(
             vec![CertificateDer::from_pem_slice(cert.cert.as_bytes())?],
@@ -37,8 +64,7 @@ pub async fn dial(server: SocketAddr, ca: &str, cert: Option<&Issued>) -> anyhow
         )?,
         None => config.with_no_client_auth(),
     };
-    let tcp = TcpStream::connect(server).await?;
-    let name = ServerName::try_from(server.ip().to_string())?;
+    let name = ServerName::try_from(server.to_string())?;
     Ok(TlsConnector::from(Arc::new(config)).connect(name, tcp).await?)
 }
 

@@ -3,8 +3,11 @@
 mod behaviours;
 mod by_hand;
 mod frames;
+mod hostile;
 mod nodes;
 mod power;
+mod presence;
 mod refusals;
 mod rollout;
 mod tidy;
+mod transcripts;

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
+use muster_link::ExtensionSet;
 use tokio::sync::oneshot;
 
 use super::desk::{Desk, Said};
@@ -160,6 +161,8 @@ impl Desk {
         };
         tx.commit().await?;
         let now = self.platform.clock.now();
+        let extensions: HashMap<DeviceId, ExtensionSet> =
+            joined.iter().map(|joined| (joined.device, joined.extensions)).collect();
         let mut welcome = |record: &JoinRecord| {
             let update = match effects.remove(&record.peer.device()) {
                 Some(deployments::Effect::Tell(told)) => Some(update_message(&self.urls, &told, now)),
@@ -168,6 +171,7 @@ impl Desk {
             Welcome {
                 keys: keys.get(&record.peer.org()).cloned().unwrap_or_default(),
                 update,
+                extensions: extensions.get(&record.peer.device()).copied().unwrap_or_default(),
                 ..Welcome::default()
             }
         };
