@@ -27,7 +27,9 @@ impl Bench<'_> {
             .execute(&db)
             .await?;
         let before = written(&db).await?;
-        let mut swarm = Swarm::start(&server, &self.devices(1, self.links, "1.2", &["--health", EVERY]))?;
+        // Lines on heartbeats come when they are asked for.
+        let more = ["--health", EVERY, "--beats-every", "3600"];
+        let mut swarm = Swarm::start(&server, &self.devices(1, self.links, "1.2", &more))?;
         swarm.joined().await?;
         sleep(REST).await;
         let (cpu, began) = (server.postgres_cpu()?, Instant::now());
