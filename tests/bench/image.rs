@@ -2,8 +2,8 @@
 //!
 //! A real root file system is a mixture: what its own compression has packed already and deflate cannot make smaller,
 //! machine code and tables that go down to two fifths, text, and space left empty. Here each extent of 64 KiB is one of
-//! these. Code and text are made the way a decoder sees them: literals out of a skewed alphabet, and copies of what came
-//! before, most of them short and near.
+//! these. Code and text are put together of phrases of which a few are common, of bytes that are like no other, and of
+//! copies of what came before. docs/decisions/0008 has how near that comes.
 
 /// Bytes of an extent.
 const EXTENT: usize = 64 * 1024;
@@ -24,7 +24,7 @@ impl Numbers {
 
     /// A number below `bound`.
     fn below(&mut self, bound: u64) -> u64 {
-        (u128::from(self.next()) * u128::from(bound) >> 64) as u64
+        ((u128::from(self.next()) * u128::from(bound)) >> 64) as u64
     }
 }
 
@@ -43,6 +43,26 @@ pub fn firmware(seed: u64, len: usize) -> Vec<u8> {
     }
     image.truncate(len);
     image
+}
+
+/// The next version of an image: a twentieth of its extents are others, and here and there some bytes come in, so that
+/// what follows moves.
+pub fn next_version(old: &[u8], seed: u64) -> Vec<u8> {
+    let mut numbers = Numbers(seed);
+    let mut new = Vec::with_capacity(old.len() + EXTENT);
+    for extent in old.chunks(EXTENT) {
+        match numbers.below(100) {
+            0..5 => new.extend(firmware(numbers.next(), extent.len())),
+            5..8 => {
+                let end = new.len() + 96;
+                packed(&mut numbers, &mut new, end);
+                new.extend_from_slice(extent);
+            }
+            _ => new.extend_from_slice(extent),
+        }
+    }
+    new.truncate(old.len());
+    new
 }
 
 fn packed(numbers: &mut Numbers, image: &mut Vec<u8>, end: usize) {
@@ -90,9 +110,9 @@ fn mixed(numbers: &mut Numbers, image: &mut Vec<u8>, end: usize, mixture: &Mixtu
             continue;
         }
         // the product of three numbers: a few phrases are common, most are rare
-        let part = |shift: u32| number >> shift & 0x3fff;
-        let phrase = part(8) * part(22) * part(36) * mixture.phrases >> 42;
-        let mut spelling = Numbers(phrase ^ mixture.longest << 32);
+        let part = |shift: u32| (number >> shift) & 0x3fff;
+        let phrase = (part(8) * part(22) * part(36) * mixture.phrases) >> 42;
+        let mut spelling = Numbers(phrase ^ (mixture.longest << 32));
         let letters = spelling.next();
         for at in 0..2 + letters % mixture.longest {
             let skewed = (letters >> (8 + 6 * at)) & 0x3f;
@@ -103,4 +123,22 @@ fn mixed(numbers: &mut Numbers, image: &mut Vec<u8>, end: usize, mixture: &Mixtu
         }
     }
     image.truncate(end);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_is_always_the_same_and_the_next_version_is_near_it() {
+        let image = firmware(1, 3_000_001);
+        assert_eq!(image.len(), 3_000_001);
+        assert!(image == firmware(1, 3_000_001) && image != firmware(2, 3_000_001));
+        let next = next_version(&image, 1);
+        assert!(next.len() == image.len() && next != image);
+        let same = next
+            .chunks(EXTENT)
+            .filter(|extent| image.windows(extent.len()).step_by(1).any(|old| old == *extent));
+        assert!(same.count() > 20);
+    }
 }

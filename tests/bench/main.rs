@@ -1,10 +1,13 @@
 //! `muster-bench`: what `make bench` runs. Starts a real server of its own in a temporary folder, measures it from outside
-//! with real clients, and prints one line of JSON a figure: `{"name","value","unit","n"}`.
+//! with real clients, and prints one line of JSON a figure: `{"name","value","unit","n"}`. Figures that begin with `fwup.`
+//! are of the `muster-fwup` command and need no server.
 //!
 //! Server, Postgres and clients share the machine, so figures are of the whole, as a small installation would see it.
 
 mod firmware;
 mod fleet;
+mod fwup;
+mod image;
 mod links;
 mod nginx;
 mod output;
@@ -14,6 +17,7 @@ mod server;
 #[path = "../swarm/stamp.rs"]
 mod stamp;
 mod swarm;
+mod tool;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -90,6 +94,9 @@ async fn measure(cli: &Cli, figures: &Figures, folder: &std::path::Path) -> anyh
     }
     if figures.want_any(&firmware::NAMES) {
         firmware::measure(figures, &folder.join("firmware")).await?;
+    }
+    if fwup::wanted(figures) {
+        fwup::measure(figures, &folder.join("fwup")).await?;
     }
     Ok(())
 }

@@ -1,14 +1,15 @@
 //! The lines that the benchmarks print, and the notes beside them.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::json;
 
 /// Prints the figures that were asked for.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Figures {
     prefix: String,
-    printed: AtomicUsize,
+    printed: Arc<AtomicUsize>,
 }
 
 impl Figures {
@@ -16,7 +17,7 @@ impl Figures {
     pub fn only(prefix: &str) -> Self {
         Self {
             prefix: prefix.to_owned(),
-            printed: AtomicUsize::new(0),
+            printed: Arc::default(),
         }
     }
 

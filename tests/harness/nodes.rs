@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
@@ -13,6 +14,9 @@ use crate::{Api, Authority, Server, eventually};
 
 const EMAIL: &str = "admin@localhost";
 const PASSWORD: &str = "correct horse battery staple";
+
+/// Databases that this process has made.
+static MADE: AtomicU32 = AtomicU32::new(0);
 
 /// What the nodes share. The database goes with the cluster that `DATABASE_URL` names.
 #[derive(Debug)]
@@ -31,7 +35,7 @@ impl Installation {
     pub async fn new(folder: &Path, nats: Option<&Nats>) -> anyhow::Result<Self> {
         let cluster =
             std::env::var("DATABASE_URL").context("DATABASE_URL is not set: run this under scripts/test-postgres")?;
-        let name = format!("muster_nodes_{:032x}", rand::random::<u128>());
+        let name = format!("muster_nodes_{}_{}", std::process::id(), MADE.fetch_add(1, Relaxed));
         let mut postgres = PgConnection::connect(&cluster).await?;
         sqlx::query(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}")))
             .execute(&mut postgres)

@@ -8,7 +8,7 @@ use crate::{
     apply::{
         self, Applied, ApplyOptions, Event, delta,
         resource::Resource,
-        stream::{self, Flow, two_cores},
+        stream::{self, two_cores},
     },
     caps,
     env::Env,
@@ -143,6 +143,16 @@ fn check_signature(head: &Head, keys: &[PublicKey]) -> Result<Signature, Error> 
     good.cloned().map(Signature::Good).ok_or(Error::BadSignature)
 }
 
+/// Understands a `meta.conf`, which may name its own UUID.
+pub(crate) fn config_of(meta_conf: &[u8], uuid: Uuid, env: &Env) -> Result<Section, Error> {
+    let mut env = env.clone();
+    env.set_firmware(uuid);
+    metaconf::read(meta_conf, &env).map_err(|problem| Error::BadMetadata {
+        line: problem.line,
+        reason: problem.reason,
+    })
+}
+
 /// Takes the metadata out of `meta.conf`.
 pub(crate) fn metadata(config: &Section, uuid: Uuid, mtime: i64) -> Result<Metadata, Error> {
     let get = |name: &str| config.text(name).map(text).filter(|value| !value.is_empty());
@@ -194,12 +204,7 @@ impl<R: Read> Archive<R> {
         let head = read_head(&mut zip)?;
         let signature = check_signature(&head, keys)?;
         let uuid = firmware_uuid(&head.meta_conf);
-        let mut env = env.clone();
-        env.set_firmware(uuid);
-        let config = metaconf::read(&head.meta_conf, &env).map_err(|problem| Error::BadMetadata {
-            line: problem.line,
-            reason: problem.reason,
-        })?;
+        let config = config_of(&head.meta_conf, uuid, env)?;
         let metadata = metadata(&config, uuid, head.mtime)?;
         Ok(Self {
             zip,
@@ -253,10 +258,6 @@ impl<R: Read + Send> Archive<R> {
         let declared = self.config.sections("file-resource").map(Resource::new);
         let mut declared: Vec<Resource> = declared.collect::<Result<_, _>>()?;
         let mut resources = Vec::new();
-        let flow = Flow {
-            beside: self.beside,
-            ..Flow::default()
-        };
         while let Some(entry) = self.zip.next_entry()? {
             if entry.name.ends_with('/') {
                 continue;
@@ -265,13 +266,13 @@ impl<R: Read + Send> Archive<R> {
             let Some(at) = declared.iter().position(|resource| resource.name == name) else {
                 return Err(Error::UndeclaredEntry { name: entry.name }.at("", self.zip.offset()));
             };
-            let resource = declared.remove(at);
+            let (resource, begin) = (declared.remove(at), self.zip.offset());
             let delta = delta::patch_len(&entry, &resource).filter(|_| !resource.is_sparse());
             let checked = match delta {
                 Some(len) => delta::check(&mut self.zip, &resource, len),
-                None => stream::consume(&mut self.zip, &resource, flow, &mut |_, _| Ok(())),
+                None => stream::consume(&mut self.zip, &resource, self.beside, &mut |_, _| Ok(())),
             };
-            checked.map_err(|error| error.at(entry.name, self.zip.offset()))?;
+            checked.map_err(|error| error.at(entry.name, begin))?;
             resources.push(ResourceInfo {
                 name,
                 size: resource.data_len(),

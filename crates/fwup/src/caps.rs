@@ -50,6 +50,17 @@ pub const FAT_PATH_MAX: usize = 1024;
 pub const FAT_MARKS_MAX: usize = 4096;
 /// Blocks of a delta's source when the config does not say how many (format §10).
 pub const DELTA_SOURCE_BLOCKS: u64 = 0x7fff_ffff;
+/// Bytes of a window of a patch that is made. What its reader must hold is no more.
+pub const DELTA_WINDOW: usize = 2 << 20;
+/// Most threads that make windows.
+pub const DELTA_THREADS_MAX: usize = 4;
+/// Most bytes of the old resource that are held while a patch is made.
+pub const DELTA_VIEW: usize = 104 << 20;
+/// Farthest that a copy may lie from where its bytes would stand if nothing had been moved. A window's copies then lie
+/// within 64 MiB of the source, which is what decoders are made for.
+pub const DELTA_REACH: usize = 31 << 20;
+/// Most bytes of a patch that are held before it waits in a file.
+pub const DELTA_PATCH_HELD: usize = 8 << 20;
 /// Largest window of a patch, in bytes of what it makes (format §10).
 pub const VCDIFF_WINDOW_MAX: usize = 64 << 20;
 /// Most bytes of a patch that are held at a time: the sections of one window. No encoder makes windows of more than
@@ -76,17 +87,17 @@ pub const SLAVES_DEPTH_MAX: usize = 3;
 /// How many devices it looks at on each level.
 pub const SLAVES_MAX: usize = 64;
 /// Bytes read or inflated at a time.
-/// Bytes of a resource that are inflated, hashed and written at a time.
+/// Bytes of a large resource that are inflated, hashed and written at a time.
 pub const PIECE: usize = 2 * SEGMENT;
 /// Most pieces that are in memory when one thread inflates and another writes.
 pub const PIECES: usize = 4;
-/// Bytes of the smallest resource for which a second thread is started.
+/// Bytes of the smallest resource that counts as large, so that a second thread is worth its while.
 pub const BESIDE_MIN: u64 = 1 << 20;
 /// Bytes that are deflated at a time, and what the result is cut by.
 pub const DEFLATE_BLOCK: usize = 256 * 1024;
 /// Most threads that deflate.
 pub const DEFLATE_WORKERS_MAX: usize = 8;
-/// Bytes read at a time.
+/// Bytes read at a time, and of a small resource inflated at a time.
 pub const CHUNK: usize = 64 * 1024;
 
 #[cfg(test)]

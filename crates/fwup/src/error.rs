@@ -123,6 +123,12 @@ pub enum Error {
         /// What is wrong.
         reason: String,
     },
+    /// A delta of two archives is not possible, or would not be smaller than the new one.
+    #[error("no delta can be made: {reason}")]
+    NoDelta {
+        /// Why.
+        reason: String,
+    },
     /// An entry's name is not acceptable.
     #[error("the archive has an entry named '{name}': {reason}")]
     BadEntryName {
@@ -252,13 +258,12 @@ pub enum Error {
     /// Writing the archive failed.
     #[error("writing the archive failed: {0}")]
     Output(io::Error),
-    /// An error and where it happened: in which event and function of the task or in which entry, and how far the archive
-    /// had been read.
+    /// An error and where it happened: in which event and function of the task or in which entry, and at which byte.
     #[error("{}", at(place, *offset, cause))]
     At {
         /// For example `on-resource rootfs.img, raw_write`, or `data/rootfs.img`; empty when the cause says it.
         place: String,
-        /// Byte offset in the archive.
+        /// Byte offset in the archive: where the entry's data begins, or how far it had been read.
         offset: u64,
         /// The error itself.
         cause: Box<Error>,
@@ -326,6 +331,8 @@ pub enum ErrorKind {
     Target,
     /// The config is wrong.
     Config,
+    /// Two archives have no delta: the full firmware must do.
+    NoDelta,
     /// I/O of the output.
     Output,
 }
@@ -358,6 +365,7 @@ impl Error {
             Self::Source { .. } => ErrorKind::Source,
             Self::Target { .. } | Self::VerifyWrite { .. } => ErrorKind::Target,
             Self::Config { .. } | Self::ConfigResource { .. } | Self::TooManyKeys { .. } => ErrorKind::Config,
+            Self::NoDelta { .. } => ErrorKind::NoDelta,
             Self::Output(_) => ErrorKind::Output,
             Self::At { cause, .. } | Self::AfterWrite(cause) => cause.kind(),
         }
@@ -394,6 +402,14 @@ impl Error {
             place,
             offset,
             cause: Box::new(self),
+        }
+    }
+
+    /// Says in which function of which event the error happened.
+    pub(crate) fn at_function(self, event: &str, function: &str, offset: u64) -> Self {
+        match self {
+            Self::FunctionFailed { .. } | Self::HostFunctionFailed { .. } => self.at(event, offset),
+            _ => self.at(format!("{event}, {function}"), offset),
         }
     }
 

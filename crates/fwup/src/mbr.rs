@@ -313,9 +313,10 @@ mod tests {
     #[test]
     fn images_of_an_osip_header_are_counted() {
         for (count, good) in [(caps::OSIP_IMAGES_MAX, true), (caps::OSIP_IMAGES_MAX + 1, false)] {
-            let images: String = (0..count)
-                .map(|number| format!("osii {number} {{ attribute = 1 }} "))
+            let images: Vec<String> = (0..count)
+                .map(|number| format!("osii {number} {{ attribute = 1 }}"))
                 .collect();
+            let images = images.join(" ");
             assert_eq!(mbr(&format!("include-osip = true {images}")).is_ok(), good);
         }
     }

@@ -248,7 +248,9 @@ proptest! {
         sections in vec((any::<Index>(), vec(1_u8.., 1..12), given(), vec((any::<Index>(), given()), 0..4)), 0..6),
     ) {
         let mut root = Section::new(&metaconf::schema::ROOT, Vec::new(), 1);
-        top.iter().for_each(|given| given.put(&mut root));
+        for given in &top {
+            given.put(&mut root);
+        }
         for (kind, title, given, inner) in sections {
             let title: Vec<u8> = title.into_iter().filter(|byte| *byte != b'$').collect();
             let spec = kind.get(root.spec.sections);
@@ -256,13 +258,17 @@ proptest! {
                 continue;
             }
             let mut section = Section::new(spec, title, 1);
-            given.iter().for_each(|given| given.put(&mut section));
+            for given in &given {
+                given.put(&mut section);
+            }
             for (number, (kind, given)) in inner.into_iter().enumerate().filter(|_| !spec.sections.is_empty()) {
                 let spec = kind.get(spec.sections);
                 let title = if spec.titled { number.to_string().into_bytes() } else { Vec::new() };
                 if section.find(spec.name, &title).is_none() {
                     let mut inside = Section::new(spec, title, 1);
-                    given.iter().for_each(|given| given.put(&mut inside));
+                    for given in &given {
+                        given.put(&mut inside);
+                    }
                     section.children.push(inside);
                 }
             }

@@ -48,7 +48,7 @@ pub fn sign_with(input: impl Read, out: impl Write, key: &PrivateKey, options: &
         &mut new,
         &head.meta_conf,
         options.source_date_epoch.unwrap_or(head.mtime),
-        Some(key),
+        Some(&key.sign(&head.meta_conf)),
     )?;
     while let Some(entry) = old.next_entry()? {
         if entry.name.ends_with('/') {
@@ -62,5 +62,5 @@ pub fn sign_with(input: impl Read, out: impl Write, key: &PrivateKey, options: &
         };
         new.add(&copy, &mut |buf| old.read(buf))?;
     }
-    new.finish()
+    new.finish().map(drop)
 }

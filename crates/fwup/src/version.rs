@@ -13,7 +13,7 @@ pub(crate) fn check(required: &str) -> Result<(), Error> {
 }
 
 /// Up to three numbers; what is missing is 0. A pre-release comes before its release, and is let pass with it.
-fn parse(version: &str) -> Option<[u64; 3]> {
+pub(crate) fn parse(version: &str) -> Option<[u64; 3]> {
     let core = version.split(['-', '+']).next()?;
     let mut numbers = [0; 3];
     let mut parts = core.split('.');

@@ -411,3 +411,56 @@ fn other_commands_answer_in_one_frame() {
     let framed = Frames::parse(&desk.run("-V -i data.bin -F").stdout);
     assert_eq!((framed.len(), framed[0].0.as_str()), (1, "ER"));
 }
+
+#[test]
+fn a_delta_is_made_and_applied() {
+    const SLOTS: &str = r#"
+        meta-product = "board"
+        meta-version = "${VERSION}"
+        file-resource data.bin { host-path = "data.bin" }
+        task complete { on-resource data.bin { raw_write(64) } }
+        task upgrade {
+            on-resource data.bin {
+                delta-source-raw-offset = 64
+                delta-source-raw-count = 1024
+                raw_write(2000)
+            }
+        }
+    "#;
+    let desk = Desk::new("");
+    fs::write(desk.path("fwup.conf"), SLOTS).unwrap();
+    let create = |version: &str, data: &[u8]| {
+        fs::write(desk.path("data.bin"), data).unwrap();
+        let mut command = desk.command(&format!("-c -f fwup.conf -o {version}.fw"));
+        assert!(command.env("VERSION", version).status().unwrap().success());
+    };
+    let old: Vec<u8> = (0..300_000_u32)
+        .flat_map(|at| at.wrapping_mul(2_654_435_761).to_be_bytes()[..1].to_vec())
+        .collect();
+    let mut new = old.clone();
+    new.splice(5000..5100, *b"another hundred bytes, or fewer");
+    create("1", &old);
+    create("2", &new);
+
+    let table = desk.ok("--delta 1.fw 2.fw -o delta.fw");
+    assert!(table.contains("data.bin") && table.contains("patch of "), "{table}");
+    assert!(table.contains("needs fwup 1.6.0"), "{table}");
+    assert!(desk.read("delta.fw").len() < desk.read("2.fw").len() / 10);
+    desk.ok("-V -i delta.fw");
+    assert_eq!(desk.ok("-m -i delta.fw"), desk.ok("-m -i 2.fw"));
+    desk.ok("-a -q -t complete -d disk.img -i 1.fw");
+    desk.ok("-a -q -t upgrade -d disk.img -i delta.fw");
+    assert!(desk.read("disk.img")[2000 * 512..].starts_with(&new));
+
+    let said = desk.fails("--delta 2.fw 2.fw -o none.fw");
+    assert!(said.contains("no delta can be made: no resource has changed"), "{said}");
+    assert!(!desk.path("none.fw").exists());
+    for (line, why) in [
+        ("--delta 1.fw", "name the new archive"),
+        ("--delta 1.fw 2.fw", "-o names the delta"),
+        ("--delta gone.fw 2.fw -o none.fw", "gone.fw: "),
+    ] {
+        let said = desk.fails(line);
+        assert!(said.contains(why), "{line}: {said}");
+    }
+}

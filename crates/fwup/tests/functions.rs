@@ -137,7 +137,8 @@ fn a_host_that_fails_stops_the_task_and_takes_back_what_waits() {
     let mut target = MemoryTarget::new(512);
     let error = run(OUTSIDE, &mut target, &options).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::FunctionFailed);
-    assert!(error.to_string().contains("execute(one) failed: not today"), "{error}");
+    assert_eq!(error.cause().to_string(), "execute(one) failed: not today");
+    assert!(error.to_string().starts_with("on-init: execute(one)"), "{error}");
     assert_eq!(target, MemoryTarget::new(512));
 }
 

@@ -179,7 +179,14 @@ impl Tasks {
         tokio::join!(
             identities::run(platform.clone(), proof, identities, stop.clone()),
             writer::run(platform.clone(), proof, writer, urls.clone(), scheduler, stop.clone()),
-            news::run(platform, proof, Arc::clone(&links.registry), urls, stop.clone()),
+            news::run(
+                platform,
+                proof,
+                Arc::clone(&links.registry),
+                urls,
+                links.writer.clone(),
+                stop.clone()
+            ),
             registry::watch(Arc::clone(&links.registry), links.unfinished.clone(), stop),
         );
     }

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::registry::Registry;
 use super::session::Closing;
-use super::writer::update_message;
+use super::writer::{Entry, Writer, update_message};
 use crate::deployments::service as deployments;
 use crate::devices::DeviceId;
 use crate::devices::model::LinkId;
@@ -35,6 +35,7 @@ pub(super) async fn run(
     proof: Sweep,
     registry: Arc<Registry>,
     urls: FirmwareUrls,
+    writer: Writer,
     stop: CancellationToken,
 ) {
     let mut ear = Ear {
@@ -49,7 +50,7 @@ pub(super) async fn run(
         };
         let told = match heard {
             Ok(assigned) if assigned.is_empty() => continue,
-            Ok(assigned) => tell_all(&platform, proof, &registry, &urls, &assigned).await,
+            Ok(assigned) => tell_all(&platform, proof, &registry, &urls, &writer, &assigned).await,
             Err(error) => Err(error),
         };
         if let Err(error) = told {
@@ -134,12 +135,13 @@ async fn tell_all(
     proof: Sweep,
     registry: &Registry,
     urls: &FirmwareUrls,
+    writer: &Writer,
     devices: &[DeviceId],
 ) -> sqlx::Result<()> {
     // Made before they are polled: a closure that is kept over an await is not Send for every lifetime.
     let tells: Vec<_> = devices
         .chunks(BATCH)
-        .map(|devices| tell(platform, proof, registry, urls, devices))
+        .map(|devices| tell(platform, proof, registry, urls, writer, devices))
         .collect();
     stream::iter(tells).buffer_unordered(AT_ONCE).try_collect().await
 }
@@ -149,12 +151,15 @@ async fn tell(
     proof: Sweep,
     registry: &Registry,
     urls: &FirmwareUrls,
+    writer: &Writer,
     devices: &[DeviceId],
 ) -> sqlx::Result<()> {
     let mut tx = platform.db.begin().await?;
     let told = deployments::take(&mut tx, platform, proof, devices).await?;
     tx.commit().await?;
     let (now, count) = (platform.clock.now(), told.len());
+    // before they can answer; when there is no room, what they answer says as much
+    writer.write(Entry::Told(told.iter().map(|told| told.device).collect()));
     for told in told {
         let is_told = registry.tell(told.device, update_message(urls, &told, now).into());
         tracing::debug!(device.id = %told.device, firmware.version = told.version, is_told, "device told of an update");

@@ -21,27 +21,26 @@ use crate::{
 const BLOCK64: u64 = BLOCK as u64;
 
 /// What an on-resource names as the place of the old bytes.
-#[derive(Clone, Debug)]
-pub(crate) enum DeltaSource {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum DeltaPlace {
     /// Blocks of the target, as a range of bytes.
     Raw {
         range: Range<u64>,
         /// The config says where they end.
         counted: bool,
-        cipher: Option<Cipher>,
+        /// How they are encrypted; empty when they are not.
+        options: Bytes,
     },
     /// A file: the volume's first block, and the path.
     Fat { block: u64, path: Bytes },
-    /// Blocks whose secret is still a variable: good in a config, from which an archive is made, but nowhere else.
-    Later,
 }
 
-impl DeltaSource {
+/// A key of an on-resource and why it is wrong.
+pub(crate) type BadKey = (&'static str, String);
+
+impl DeltaPlace {
     /// Reads the keys of an on-resource; None when they name nothing. Blocks come before a file.
-    ///
-    /// # Errors
-    /// The key that is wrong, and why.
-    pub(crate) fn new(on: &Section) -> Result<Option<Self>, (&'static str, String)> {
+    pub(crate) fn new(on: &Section) -> Result<Option<Self>, BadKey> {
         let block = |name: &'static str| match on.text(name).filter(|word| !word.is_empty()) {
             None => Ok(None),
             Some(word) => parse_u64(word)
@@ -53,16 +52,12 @@ impl DeltaSource {
         if let Some(first) = block("delta-source-raw-offset")?
             && count.is_none_or(|count| count > 0)
         {
-            let options = on.text("delta-source-raw-options").unwrap_or_default();
-            if options.windows(2).any(|pair| pair == b"${") {
-                return Ok(Some(Self::Later));
-            }
             let blocks = count.map_or(caps::DELTA_SOURCE_BLOCKS, i64::cast_unsigned);
             let begin = first * BLOCK64;
             return Ok(Some(Self::Raw {
                 range: begin..begin.saturating_add(blocks.saturating_mul(BLOCK64)),
                 counted: count.is_some(),
-                cipher: Cipher::parse(&[options.to_vec()]).map_err(|reason| ("delta-source-raw-options", reason))?,
+                options: on.text("delta-source-raw-options").unwrap_or_default().to_vec(),
             }));
         }
         let path = on.text("delta-source-fat-path").filter(|path| !path.is_empty());
@@ -86,6 +81,39 @@ impl DeltaSource {
             .then_some("it would overwrite the file that it is applied to"),
             _ => None,
         }
+    }
+}
+
+/// The place of the old bytes, and what makes them readable.
+#[derive(Clone, Debug)]
+pub(super) struct DeltaSource {
+    place: DeltaPlace,
+    cipher: Option<Cipher>,
+    /// A secret is still a variable: good in a config, from which an archive is made, but nowhere else.
+    later: bool,
+}
+
+impl DeltaSource {
+    /// Reads the keys of an on-resource; None when they name nothing.
+    pub(super) fn new(on: &Section) -> Result<Option<Self>, BadKey> {
+        let Some(place) = DeltaPlace::new(on)? else {
+            return Ok(None);
+        };
+        let options = match &place {
+            DeltaPlace::Raw { options, .. } => options.as_slice(),
+            DeltaPlace::Fat { .. } => &[],
+        };
+        let later = options.windows(2).any(|pair| pair == b"${");
+        let cipher = if later {
+            Ok(None)
+        } else {
+            Cipher::parse(&[options.to_vec()])
+        };
+        Ok(Some(Self {
+            cipher: cipher.map_err(|reason| ("delta-source-raw-options", reason))?,
+            place,
+            later,
+        }))
     }
 }
 
@@ -172,16 +200,18 @@ impl<'a> Patch<'a> {
         if resource.is_sparse() {
             return Err(refused("a resource with holes cannot be one"));
         }
-        if let Some(reason) = source.conflict(&to, resource.data_len()) {
+        if source.later {
+            return Err(refused("a variable in the options of its source has no value"));
+        }
+        if let Some(reason) = source.place.conflict(&to, resource.data_len()) {
             return Err(refused(reason));
         }
-        let old = match source {
-            DeltaSource::Later => return Err(refused("a variable in the options of its source has no value")),
-            DeltaSource::Raw { range, cipher, .. } => Old::Raw {
+        let old = match &source.place {
+            DeltaPlace::Raw { range, .. } => Old::Raw {
                 range: range.clone(),
-                cipher: cipher.as_ref(),
+                cipher: source.cipher.as_ref(),
             },
-            DeltaSource::Fat { block, path } => {
+            DeltaPlace::Fat { block, path } => {
                 let (cache, volumes) = (&mut work.cache, &mut work.volumes);
                 let failed = |error| fat_error(*block, path, error);
                 let volume = volumes.at(cache, *block).map_err(failed)?;

@@ -12,7 +12,7 @@ mod requirements;
 pub(crate) mod resource;
 pub(crate) mod stream;
 mod system;
-mod task;
+pub(crate) mod task;
 #[cfg(test)]
 mod tests;
 mod work;
@@ -33,7 +33,7 @@ pub use host::{Host, HostSink, Outlet};
 use progress::Progress;
 use requirements::Facts;
 use resource::Resource;
-use stream::{Check, Flow, consume};
+use stream::{Check, consume};
 use task::{OnResource, Task};
 use work::Work;
 
@@ -137,9 +137,10 @@ fn run_task<R: Read + Send>(
         let name = resource_name(&entry.name);
         if let Some(at) = missing.iter().position(|on| on.resource.name == name) {
             let on = missing.remove(at);
+            let begin = zip.offset();
             for function in &on.functions {
-                run_resource(zip, &entry, on, function, work, progress)
-                    .map_err(|error| error.at(format!("on-resource {name}, {}", function.name), zip.offset()))?;
+                let done = run_resource(zip, &entry, on, function, work, progress);
+                done.map_err(|error| error.at_function(&format!("on-resource {name}"), function.name, begin))?;
             }
         } else {
             zip.pass_over(unused_max(config, &name)?)?;
@@ -196,13 +197,9 @@ fn run_resource<R: Read + Send>(
         run_patch(zip, patch, resource, &mut *sink, work, progress)?;
         return sink.finish(work, resource.full_len(), 0);
     }
-    let has_holes = resource.full_len() > resource.data_len();
-    let flow = Flow {
-        lead: if has_holes { 0 } else { sink.lead() },
-        beside: work.beside,
-    };
+    let beside = work.beside;
     let mut counted = 0;
-    consume(zip, resource, flow, &mut |start, bytes| {
+    consume(zip, resource, beside, &mut |start, bytes| {
         for (offset, part) in resource.place(start, bytes.len()) {
             let end = offset + part.len() as u64;
             let units = if function.takes_holes() {

@@ -15,15 +15,6 @@ use crate::{caps, error::Error, zip::ZipReader};
 /// Takes bytes that belong at an offset of a resource's data.
 pub(crate) type Take<'a> = dyn FnMut(u64, &[u8]) -> Result<(), Error> + 'a;
 
-/// How a resource's bytes are cut and who works on them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Flow {
-    /// Bytes of the first piece, so that those after it begin where the target's segments do; 0 for a whole one.
-    pub(crate) lead: usize,
-    /// Inflate in a thread beside the caller's.
-    pub(crate) beside: bool,
-}
-
 /// Whether a second thread has a core to run on.
 pub(crate) fn two_cores() -> bool {
     thread::available_parallelism().is_ok_and(|cores| cores.get() > 1)
@@ -78,11 +69,12 @@ impl<'a> Check<'a> {
     }
 }
 
-/// Hands a resource's bytes on, in pieces that begin at multiples of the block size, and checks length and hash.
+/// Hands a resource's bytes on, in pieces that begin at multiples of the block size, and checks length and hash. Large
+/// resources are inflated `beside` the calling thread if that is wanted.
 pub(crate) fn consume<R: Read + Send>(
     zip: &mut ZipReader<R>,
     resource: &Resource,
-    flow: Flow,
+    beside: bool,
     take: &mut Take<'_>,
 ) -> Result<(), Error> {
     let mut check = Check::new(resource);
@@ -90,36 +82,36 @@ pub(crate) fn consume<R: Read + Send>(
         let at = check.update(bytes)?;
         take(at, bytes)
     };
-    if !(flow.beside && resource.data_len() >= caps::BESIDE_MIN && beside(zip, flow.lead, &mut hand_on)?) {
-        alone(zip, flow.lead, &mut hand_on)?;
+    let large = resource.data_len() >= caps::BESIDE_MIN;
+    if !(beside && large && inflate_beside(zip, &mut hand_on)?) {
+        let len = if large { caps::PIECE } else { caps::CHUNK };
+        inflate_here(zip, len, &mut hand_on)?;
     }
     check.finish()
 }
 
 type HandOn<'a> = dyn FnMut(&[u8]) -> Result<(), Error> + 'a;
 
-fn alone<R: Read>(zip: &mut ZipReader<R>, lead: usize, hand_on: &mut HandOn<'_>) -> Result<(), Error> {
-    let mut buf = vec![0; caps::PIECE];
-    let mut len = first_len(lead);
+fn inflate_here<R: Read>(zip: &mut ZipReader<R>, len: usize, hand_on: &mut HandOn<'_>) -> Result<(), Error> {
+    let mut buf = vec![0; len];
     loop {
-        let count = read_full(zip, &mut buf[..len])?;
+        let count = read_full(zip, &mut buf)?;
         hand_on(&buf[..count])?;
-        if count < len {
+        if count < buf.len() {
             return Ok(());
         }
-        len = buf.len();
     }
 }
 
 /// Inflates in another thread; false when there can be none, and then nothing was read.
 ///
 /// What is taken, and in which order, is the same as without: an error of the archive comes behind all pieces before it.
-fn beside<R: Read + Send>(zip: &mut ZipReader<R>, lead: usize, hand_on: &mut HandOn<'_>) -> Result<bool, Error> {
+fn inflate_beside<R: Read + Send>(zip: &mut ZipReader<R>, hand_on: &mut HandOn<'_>) -> Result<bool, Error> {
     let (full, fulls) = sync_channel(caps::PIECES);
     let (empty, empties) = sync_channel(caps::PIECES);
     thread::scope(|scope| {
-        let unpack = move || unpack(zip, lead, &empties, &full);
-        if thread::Builder::new().spawn_scoped(scope, unpack).is_err() {
+        let inflate = move || inflate(zip, &empties, &full);
+        if thread::Builder::new().spawn_scoped(scope, inflate).is_err() {
             return Ok(false);
         }
         hand_round(fulls, empty, hand_on)
@@ -144,20 +136,14 @@ fn hand_round(fulls: Receiver<Piece>, empty: SyncSender<Vec<u8>>, hand_on: &mut 
     Ok(true)
 }
 
-fn unpack<R: Read>(zip: &mut ZipReader<R>, lead: usize, empties: &Receiver<Vec<u8>>, full: &SyncSender<Piece>) {
-    let mut len = first_len(lead);
+fn inflate<R: Read>(zip: &mut ZipReader<R>, empties: &Receiver<Vec<u8>>, full: &SyncSender<Piece>) {
     while let Ok(mut buf) = empties.recv() {
-        let read = read_full(zip, &mut buf[..len]);
-        let more = matches!(read, Ok(count) if count == len);
+        let read = read_full(zip, &mut buf);
+        let more = matches!(read, Ok(count) if count == buf.len());
         if full.send(read.map(|count| (buf, count))).is_err() || !more {
             return;
         }
-        len = caps::PIECE;
     }
-}
-
-fn first_len(lead: usize) -> usize {
-    if lead == 0 { caps::PIECE } else { lead.min(caps::PIECE) }
 }
 
 /// Fills a buffer; fewer bytes only at the entry's end.

@@ -74,7 +74,7 @@ impl Task {
 }
 
 /// Splits a list `count, name, argument, ..., count, name, ...` into calls (format §2.3).
-pub(super) fn calls(list: &[Bytes]) -> Result<Vec<&[Bytes]>, String> {
+pub(crate) fn calls(list: &[Bytes]) -> Result<Vec<&[Bytes]>, String> {
     let mut calls = Vec::new();
     let mut rest = list;
     while let Some((count, words)) = rest.split_first() {

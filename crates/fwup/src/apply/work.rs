@@ -35,7 +35,7 @@ impl<'t> Work<'t> {
     ) -> Result<(), Error> {
         functions.iter().try_for_each(|function| {
             let done = function.run(self, progress);
-            done.map_err(|error| error.at(format!("{event}, {}", function.name), read))
+            done.map_err(|error| error.at_function(event, function.name, read))
         })
     }
 

@@ -87,7 +87,9 @@ impl Args {
         if self.quiet && self.numbers {
             return Err("-n asks for progress, -q for none".into());
         }
-        if self.command.is_none() && self.input.is_none() && self.rest.len() == 1 {
+        if self.delta.is_some() && self.input.is_none() {
+            self.input = self.rest.pop().map(PathBuf::from);
+        } else if self.command.is_none() && self.input.is_none() && self.rest.len() == 1 {
             // an archive alone is written to the card that is found
             self.command = Some(Command::Apply);
             self.input = self.rest.pop().map(PathBuf::from);
@@ -174,6 +176,14 @@ mod tests {
         ] {
             assert!(parse(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_delta_is_made_of_two_archives() {
+        let args = parse("--delta old.fw new.fw -o out.fw").unwrap();
+        let paths = [args.delta, args.input, args.output].map(|path| path.unwrap());
+        assert_eq!(paths, ["old.fw", "new.fw", "out.fw"].map(PathBuf::from));
+        assert!(parse("--delta old.fw new.fw other.fw").is_err());
     }
 
     #[test]

@@ -125,7 +125,10 @@ pub(crate) fn sign(args: &Args) -> Result<String, Failure> {
 }
 
 /// Writes a file beside its final place and puts it there when it is whole.
-fn into_file(path: Option<&Path>, write: impl FnOnce(&mut dyn Write) -> Result<(), Error>) -> Result<(), Failure> {
+pub(crate) fn into_file(
+    path: Option<&Path>,
+    write: impl FnOnce(&mut dyn Write) -> Result<(), Error>,
+) -> Result<(), Failure> {
     let Some(path) = path.filter(|path| path.as_os_str() != "-") else {
         return Ok(write(&mut io::stdout().lock())?);
     };

@@ -27,6 +27,7 @@ pub(crate) fn text(program: &str) -> String {
          \x20 {program} -S -s fwup-key.priv -i kiosk.fw -o kiosk.signed.fw\n\
          \x20 {program} -m -i kiosk.fw                              see what it is\n\
          \x20 {program} -V -p fwup-key.pub -i kiosk.fw              see whether it is whole, and yours\n\
+         \x20 {program} --delta kiosk-1.fw kiosk-2.fw -o delta.fw    make what turns the one into the other\n\
          \x20 {program} -a -t complete -d kiosk.img -i kiosk.fw     make a disk image\n\
          \x20 {program} -a -t complete -d /dev/sdc -i kiosk.fw      write a card\n\
          \x20 {program} kiosk.fw                                    the same, on the only card attached\n\

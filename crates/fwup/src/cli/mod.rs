@@ -4,6 +4,7 @@ mod apply;
 mod args;
 mod cards;
 mod commands;
+mod delta;
 mod help;
 mod host;
 mod input;
@@ -55,6 +56,9 @@ pub(crate) fn run(words: impl IntoIterator<Item = OsString>) -> ExitCode {
 fn dispatch(args: &Args, output: &mut Output, program: &str) -> Result<String, Failure> {
     if let Some(path) = &args.sparse_check {
         return commands::sparse_check(path, args.sparse_check_size.unwrap_or(4096));
+    }
+    if let Some(old) = &args.delta {
+        return delta::delta(args, old);
     }
     let command = args
         .command

@@ -49,6 +49,9 @@ pub(crate) struct Args {
     pub(crate) progress_low: Option<u8>,
     pub(crate) progress_high: Option<u8>,
     pub(crate) level: Option<u8>,
+    /// The archive that a delta is made from.
+    pub(crate) delta: Option<PathBuf>,
+    pub(crate) drop_unused: bool,
     pub(crate) sparse_check: Option<PathBuf>,
     pub(crate) sparse_check_size: Option<u64>,
     /// Words that belong to no option.
@@ -137,6 +140,13 @@ pub(crate) const GROUPS: &[Group] = &[
                 "sign",
                 |args, _| args.command = Some(Command::Sign),
                 "sign an archive (-i, -o) with a private key (-s)",
+            ),
+            value(
+                "",
+                "delta",
+                Set::Path(|args| &mut args.delta),
+                "OLD",
+                "make a delta (-o) that turns the firmware OLD into ARCHIVE (or -i)",
             ),
             flag(
                 "g",
@@ -379,6 +389,12 @@ pub(crate) const GROUPS: &[Group] = &[
                 "",
                 |args, level| args.level = level.to_digit(10).map(|level| level as u8),
                 "compression, from fast to small (9)",
+            ),
+            flag(
+                "",
+                "drop-unused",
+                |args, _| args.drop_unused = true,
+                "with --delta: leave out what no task beginning with -t (upgrade) uses",
             ),
             value(
                 "",

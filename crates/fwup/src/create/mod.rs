@@ -11,7 +11,7 @@ use std::{io::Write, path::Path};
 
 use crate::{
     apply::check_tasks,
-    archive::{META_CONF_ENTRY, SIGNATURE_ENTRY, metadata},
+    archive::{META_CONF_ENTRY, SIGNATURE_ENTRY, config_of, metadata},
     caps,
     env::Env,
     error::Error,
@@ -129,12 +129,7 @@ fn make(
 /// The metadata as a reader of the archive will see it.
 fn describe(meta_conf: &[u8], mtime: i64) -> Result<Metadata, Error> {
     let uuid = firmware_uuid(meta_conf);
-    let mut env = Env::new();
-    env.set_firmware(uuid);
-    let root = metaconf::read(meta_conf, &env).map_err(|problem| Error::BadMetadata {
-        line: problem.line,
-        reason: problem.reason,
-    })?;
+    let root = config_of(meta_conf, uuid, &Env::new())?;
     metadata(&root, uuid, mtime)
 }
 
@@ -146,7 +141,8 @@ fn write_archive(
     out: impl Write,
 ) -> Result<(), Error> {
     let mut zip = ZipWriter::new(out, options.compression);
-    add_head(&mut zip, meta_conf, mtime, options.signing_key)?;
+    let signature = options.signing_key.map(|key| key.sign(meta_conf));
+    add_head(&mut zip, meta_conf, mtime, signature.as_ref())?;
     for input in &config.inputs {
         let entry = NewEntry {
             name: &input.entry,
@@ -156,15 +152,15 @@ fn write_archive(
         };
         zip.add(&entry, &mut input.copy())?;
     }
-    zip.finish()
+    zip.finish().map(drop)
 }
 
-/// Writes the signature, if there is a key, and `meta.conf`.
+/// Writes the signature, if there is one, and `meta.conf`.
 pub(crate) fn add_head<W: Write>(
     zip: &mut ZipWriter<W>,
     meta_conf: &[u8],
     mtime: i64,
-    key: Option<&PrivateKey>,
+    signature: Option<&[u8; caps::SIGNATURE_LEN]>,
 ) -> Result<(), Error> {
     let mut add = |name: &str, mut bytes: &[u8], mtime: Option<i64>, stored: bool| {
         let entry = NewEntry {
@@ -177,8 +173,8 @@ pub(crate) fn add_head<W: Write>(
             std::io::Read::read(&mut bytes, buf).map_err(Error::Output)
         })
     };
-    if let Some(key) = key {
-        add(SIGNATURE_ENTRY, &key.sign(meta_conf), None, true)?;
+    if let Some(signature) = signature {
+        add(SIGNATURE_ENTRY, signature, None, true)?;
     }
     add(META_CONF_ENTRY, meta_conf, Some(mtime), false)
 }

@@ -55,6 +55,7 @@ fn verified(reader: impl Read + Send) -> Result<Verified, ErrorKind> {
     archive.verify().map_err(told)
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "it is what map_err hands over")]
 fn told(error: Error) -> ErrorKind {
     assert!(!error.to_string().is_empty());
     error.kind()

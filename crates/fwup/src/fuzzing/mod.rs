@@ -9,6 +9,7 @@ pub(crate) mod recipe;
 #[cfg(test)]
 mod replay;
 mod target;
+mod vcdiff;
 
 use std::path::Path;
 
@@ -29,6 +30,7 @@ pub const TARGETS: &[Target] = &[
     ("metaconf", metaconf),
     ("fat", fat::run),
     ("uboot_env", uboot_env),
+    ("vcdiff", vcdiff::run),
 ];
 
 /// Runs the target of a name.

@@ -10,7 +10,7 @@ use super::{
 use crate::{caps, error::Error};
 
 /// The beginning of every patch. The byte behind it is the format's version, 0.
-pub(crate) const MAGIC: [u8; 3] = [0xd6, 0xc3, 0xc4];
+pub(super) const MAGIC: [u8; 3] = [0xd6, 0xc3, 0xc4];
 
 /// Why a patch was not undone.
 #[derive(Debug, thiserror::Error)]

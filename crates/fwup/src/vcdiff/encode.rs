@@ -3,10 +3,11 @@
 use std::ops::Range;
 
 use super::{
-    MAGIC, WINDOW_ADLER32, WINDOW_SOURCE,
+    WINDOW_ADLER32, WINDOW_SOURCE,
     address::AddressCache,
     adler::Adler32,
     code_table::{Kind, pair, single},
+    decode::MAGIC,
     index::Index,
     matcher::{Match, Place, Scratch, find},
     varint,
@@ -129,15 +130,12 @@ impl Sections {
     }
 
     fn instruction(&mut self, kind: Kind, size: u64) {
-        match self.waiting.and_then(|first| pair(first, (kind, size))) {
-            Some(code) => {
-                self.instructions.push(code);
-                self.waiting = None;
-            }
-            None => {
-                self.flush();
-                self.waiting = Some((kind, size));
-            }
+        if let Some(code) = self.waiting.and_then(|first| pair(first, (kind, size))) {
+            self.instructions.push(code);
+            self.waiting = None;
+        } else {
+            self.flush();
+            self.waiting = Some((kind, size));
         }
     }
 

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use crate::caps;
+
 /// Bytes of a block.
 pub(super) const BLOCK: usize = 32;
 /// One block in so many is looked at.
@@ -12,7 +14,9 @@ const WAYS: usize = 4;
 const OFFSET_BITS: u32 = 27;
 const OFFSET: u32 = (1 << OFFSET_BITS) - 1;
 /// Most bytes of a source: the offset of each block fits.
-pub(crate) const SOURCE_MAX: usize = OFFSET as usize;
+const SOURCE_MAX: usize = OFFSET as usize;
+
+const _: () = assert!(caps::DELTA_VIEW <= SOURCE_MAX);
 
 /// Base of the polynomial of a block's bytes, taken modulo 2^64.
 const BASE: u64 = 0x9e37_79b9_7f4a_7c15;
@@ -64,7 +68,7 @@ pub(crate) struct Index {
 }
 
 impl Index {
-    /// Enters the chosen blocks of a source, of which at most [`SOURCE_MAX`] bytes count.
+    /// Enters the chosen blocks of a source, of which at most `SOURCE_MAX` bytes count.
     pub(crate) fn new(source: &[u8]) -> Self {
         let source = &source[..source.len().min(SOURCE_MAX)];
         let blocks = source.len() / EVERY as usize;

@@ -7,6 +7,7 @@
 use std::ops::Range;
 
 use super::index::{BLOCK, Index, Rolling};
+use crate::caps;
 
 /// Where a copy's bytes come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,9 +42,6 @@ impl Match {
     }
 }
 
-/// Farthest that a copy may lie from where its bytes would stand if nothing had been moved. A window's copies then lie
-/// within 64 MiB of the source, which is what decoders are made for.
-const REACH: usize = 31 << 20;
 /// Most bytes that are compared to choose between blocks of the source.
 const COMPARED_MAX: usize = 512;
 /// Bytes that short matches are found by.
@@ -170,7 +168,8 @@ fn long_matches(source: &[u8], index: &Index, expected: isize, window: &[u8]) ->
     let mut found: Vec<Match> = Vec::new();
     let (mut at, mut free) = (0, 0);
     let mut shift = expected;
-    let reach = expected.saturating_sub_unsigned(REACH)..expected.saturating_add_unsigned(REACH);
+    let reach =
+        expected.saturating_sub_unsigned(caps::DELTA_REACH)..expected.saturating_add_unsigned(caps::DELTA_REACH);
     while at + BLOCK <= window.len() {
         let mut hash = Rolling::new(&window[at..at + BLOCK]);
         let best = loop {

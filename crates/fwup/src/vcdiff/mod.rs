@@ -4,14 +4,6 @@
 //! instructions, and the addresses of copies. An address counts through a segment of the source and then through what
 //! the window has made so far. Only the default code table and the address cache of 4 near and 3 same slots are used; a
 //! window may carry the Adler-32 of what it makes.
-#![cfg_attr(
-    not(test),
-    allow(
-        dead_code,
-        unused_imports,
-        reason = "the encoder has its tests; the command that makes deltas is not there yet"
-    )
-)]
 
 mod address;
 mod adler;
@@ -26,7 +18,7 @@ mod tests;
 mod varint;
 mod window;
 
-pub(crate) use decode::{Decoder, MAGIC, Source, VcdiffError, read_header};
+pub(crate) use decode::{Decoder, Source, VcdiffError, read_header};
 pub(crate) use encode::{Encoder, HEADER, View};
 pub(crate) use index::Index;
 

@@ -4,7 +4,7 @@ use std::io::Read as _;
 
 use proptest::prelude::*;
 
-use super::*;
+use super::{decode::MAGIC, *};
 use crate::{caps, error::Error};
 
 impl Source for &[u8] {
@@ -238,9 +238,9 @@ fn windows_sections_and_what_is_kept_are_bounded() {
                 parts.sections[0].push(b'x');
             }
         }
-        addresses
-            .iter()
-            .for_each(|address| varint::write(&mut parts.sections[2], *address as u64));
+        for address in addresses {
+            varint::write(&mut parts.sections[2], *address as u64);
+        }
         parts.patch()
     };
     // the first byte is only made when the window is accepted
@@ -408,7 +408,7 @@ fn a_small_change_in_much_data_makes_a_small_patch() {
     let patch = patch_of(&source, &other, 1 << 20);
     assert!(patch.len() < other.len() + 100, "{}", patch.len());
     // zeros that the source does not have
-    assert!(patch_of(&source, &[0; 100_000], 1 << 20).len() < 40);
+    assert!(patch_of(&source, &vec![0; 100_000], 1 << 20).len() < 40);
 }
 
 /// How long a decoder may work on a few bytes is bounded by what it makes.
@@ -416,7 +416,7 @@ fn a_small_change_in_much_data_makes_a_small_patch() {
 fn nothing_is_made_out_of_nothing() {
     let parts = Parts {
         size: 0,
-        sections: [vec![], vec![1, 0].repeat(5000), vec![]],
+        sections: [vec![], [1, 0].repeat(5000), vec![]],
         ..Parts::default()
     };
     assert_eq!(undo(&parts.patch(), SOURCE, 10).unwrap(), b"");

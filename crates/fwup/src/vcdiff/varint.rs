@@ -46,7 +46,7 @@ mod tests {
     fn the_example_of_the_rfc_is_written_as_there() {
         let mut out = Vec::new();
         write(&mut out, 123_456_789);
-        assert_eq!(out, [58 | 128, 111 | 128, 26 | 128, 21]);
+        assert_eq!(out, [0x80 | 0x3a, 0x80 | 0x6f, 0x80 | 0x1a, 0x15]);
     }
 
     #[test]

@@ -78,17 +78,16 @@ impl Cursor {
         if let Some(step) = self.rest.take() {
             return Ok(Some(self.made(step)));
         }
-        let half = match self.second.take() {
-            Some(half) => half,
-            None => {
-                let Some(code) = window.instructions.get(self.instruction) else {
-                    return self.end(window).map(|()| None);
-                };
-                self.instruction += 1;
-                let [first, second] = TABLE[usize::from(*code)];
-                self.second = Some(second).filter(|half| half.kind != Kind::Nothing);
-                first
-            }
+        let half = if let Some(half) = self.second.take() {
+            half
+        } else {
+            let Some(code) = window.instructions.get(self.instruction) else {
+                return self.end(window).map(|()| None);
+            };
+            self.instruction += 1;
+            let [first, second] = TABLE[usize::from(*code)];
+            self.second = Some(second).filter(|half| half.kind != Kind::Nothing);
+            first
         };
         let len = match half.size {
             0 => varint::read(&window.instructions, &mut self.instruction).ok_or(CUT)?,
@@ -121,18 +120,15 @@ impl Cursor {
                 let here = segment + self.position;
                 let address = self.cache.read(mode, here, &window.addresses, &mut self.address);
                 let address = address.ok_or(VcdiffError::Corrupt("an address is cut off or leads outside"))?;
-                match address.checked_sub(segment) {
-                    Some(position) => Origin::Window(position),
-                    None => {
-                        self.rest = len
-                            .checked_sub(segment - address)
-                            .filter(|rest| *rest > 0)
-                            .map(|len| Step {
-                                from: Origin::Window(0),
-                                len,
-                            });
-                        Origin::Source(window.segment.start + address)
-                    }
+                if let Some(position) = address.checked_sub(segment) {
+                    Origin::Window(position)
+                } else {
+                    let rest = len.checked_sub(segment - address).filter(|rest| *rest > 0);
+                    self.rest = rest.map(|len| Step {
+                        from: Origin::Window(0),
+                        len,
+                    });
+                    Origin::Source(window.segment.start + address)
                 }
             }
         })

@@ -11,8 +11,8 @@ mod writer;
 
 pub(crate) use name::{entry_name, resource_name};
 pub(crate) use reader::{Entry, ZipReader};
-pub(crate) use record::NewEntry;
-pub(crate) use writer::ZipWriter;
+pub(crate) use record::{NewEntry, Written};
+pub(crate) use writer::{ZipWriter, deflated};
 
 use crate::metadata::{civil_from_days, days_from_civil};
 

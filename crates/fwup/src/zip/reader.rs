@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fmt, io::Read};
 use flate2::{Decompress, FlushDecompress, Status};
 
 use super::{
-    CENTRAL, DESCRIPTOR, END, END64, LOCAL, descriptor,
+    CENTRAL, DESCRIPTOR, END, END64, LOCAL, Written, descriptor,
     header::{self, LocalHeader, Method},
     source::Source,
 };
@@ -164,6 +164,17 @@ impl<R: Read> ZipReader<R> {
         }
         self.current = None;
         Ok(())
+    }
+
+    /// How the current entry is packed, when it was read to its end: whether it is stored, and its checksum and sizes.
+    pub(crate) fn packed(&self) -> Option<(bool, Written)> {
+        let current = self.current.as_ref().filter(|current| current.finished)?;
+        let written = Written {
+            crc: current.crc.clone().finalize(),
+            compressed: current.compressed,
+            size: current.size,
+        };
+        Some((current.header.method == Method::Stored, written))
     }
 
     /// Bytes of the archive that were used so far.

@@ -34,10 +34,10 @@ pub(crate) struct NewEntry<'a> {
 
 /// What is known of an entry's bytes when they have been written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Written {
-    pub(super) crc: u32,
-    pub(super) compressed: u64,
-    pub(super) size: u64,
+pub(crate) struct Written {
+    pub(crate) crc: u32,
+    pub(crate) compressed: u64,
+    pub(crate) size: u64,
 }
 
 impl NewEntry<'_> {

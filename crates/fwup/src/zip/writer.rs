@@ -1,6 +1,6 @@
 //! Writing an archive the way fwup does: sizes in the local header, checksum in a descriptor (format §1.2).
 
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 
 use flate2::Compression;
 
@@ -41,7 +41,7 @@ impl<W: Write> ZipWriter<W> {
     pub(crate) fn new(out: W, level: u8) -> Self {
         Self {
             out: Counted { inner: out, offset: 0 },
-            level: Compression::new(u32::from(level.clamp(1, 9))),
+            level: compression(level),
             central: Vec::new(),
             entries: 0,
         }
@@ -65,40 +65,74 @@ impl<W: Write> ZipWriter<W> {
         Ok(())
     }
 
+    /// Writes an entry whose bytes are packed already; `packed` hands them out as they are to stand in the archive.
+    pub(crate) fn add_packed(
+        &mut self,
+        entry: &NewEntry<'_>,
+        written: Written,
+        packed: &mut dyn Read,
+    ) -> Result<(), Error> {
+        let offset = self.out.offset;
+        self.write(&entry.local())?;
+        let copied = io::copy(packed, &mut self.out).map_err(Error::Output)?;
+        if copied != written.compressed || entry.size != Some(written.size) {
+            let what = "what was packed has changed since";
+            return Err(Error::Output(io::Error::other(what)));
+        }
+        self.write(&entry.descriptor(written))?;
+        self.central.extend(entry.central(written, offset));
+        self.entries += 1;
+        Ok(())
+    }
+
     fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
         self.out.write_all(bytes).map_err(Error::Output)
     }
 
     /// Copies the bytes, compressing if wanted.
     fn copy(&mut self, entry: &NewEntry<'_>, next: &mut Next<'_>) -> Result<Written, Error> {
-        let begin = self.out.offset;
-        let (mut crc, mut size) = (crc32fast::Hasher::new(), 0);
-        let mut next = |buf: &mut [u8]| {
-            let count = next(buf)?;
-            crc.update(&buf[..count]);
-            size += count as u64;
-            Ok(count)
-        };
-        if entry.stored {
-            store(&mut next, &mut self.out)?;
-        } else {
-            deflate(self.level, workers(), &mut next, &mut self.out)?;
-        }
-        Ok(Written {
-            crc: crc.finalize(),
-            compressed: self.out.offset - begin,
-            size,
-        })
+        pack((!entry.stored).then_some(self.level), next, &mut self.out)
     }
 
-    /// Writes the central directory.
-    pub(crate) fn finish(mut self) -> Result<(), Error> {
+    /// Writes the central directory; returns the bytes of the archive.
+    pub(crate) fn finish(mut self) -> Result<u64, Error> {
         let offset = self.out.offset;
         let central = std::mem::take(&mut self.central);
         self.write(&central)?;
         self.write(&end(self.entries, offset, central.len() as u64))?;
-        self.out.flush().map_err(Error::Output)
+        self.out.flush().map_err(Error::Output)?;
+        Ok(self.out.offset)
     }
+}
+
+/// Deflates bytes without an archive around them; they can be added to one later.
+pub(crate) fn deflated(level: u8, next: &mut Next<'_>, out: &mut dyn Write) -> Result<Written, Error> {
+    pack(Some(compression(level)), next, &mut Counted { inner: out, offset: 0 })
+}
+
+fn compression(level: u8) -> Compression {
+    Compression::new(u32::from(level.clamp(1, 9)))
+}
+
+/// Copies bytes, compressing them at a level, or not.
+fn pack<W: Write>(level: Option<Compression>, next: &mut Next<'_>, out: &mut Counted<W>) -> Result<Written, Error> {
+    let begin = out.offset;
+    let (mut crc, mut size) = (crc32fast::Hasher::new(), 0);
+    let mut next = |buf: &mut [u8]| {
+        let count = next(buf)?;
+        crc.update(&buf[..count]);
+        size += count as u64;
+        Ok(count)
+    };
+    match level {
+        None => store(&mut next, out)?,
+        Some(level) => deflate(level, workers(), &mut next, out)?,
+    }
+    Ok(Written {
+        crc: crc.finalize(),
+        compressed: out.offset - begin,
+        size,
+    })
 }
 
 fn store(next: &mut Next<'_>, out: &mut dyn Write) -> Result<(), Error> {

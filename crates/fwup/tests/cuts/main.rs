@@ -77,9 +77,9 @@ impl<'a> Run<'a> {
         let count = every_cut(&self.disk, &recorder.windows, atomic, &mut |disk, cut| {
             let now = survives(disk, kiosk, &act, cut);
             if now.as_ref() == Some(&act.after) {
-                seen.1 += 1
+                seen.1 += 1;
             } else {
-                seen.0 += 1
+                seen.0 += 1;
             }
             // every cut between writes, and others by chance
             if matches!(cut, Cut::Between { .. }) || (again < AGAIN && chance.next() % 16 == 0) {

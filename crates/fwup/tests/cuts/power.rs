@@ -170,7 +170,9 @@ pub fn every_cut(start: &[u8], windows: &[Vec<Write>], atomic: &[usize], see: &m
         }
         for order in orders(writes) {
             let mut disk = durable.clone();
-            order.iter().for_each(|at| writes[*at].apply(&mut disk));
+            for at in &order {
+                writes[*at].apply(&mut disk);
+            }
             see(&disk, &Cut::Landed { window, order });
             count.lost += 1;
         }
@@ -181,7 +183,7 @@ pub fn every_cut(start: &[u8], windows: &[Vec<Write>], atomic: &[usize], see: &m
                 for write in &writes[..done] {
                     let piece = pieces(write);
                     for begin in (0..write.bytes.len()).step_by(piece) {
-                        if chance.next() % 2 == 0 {
+                        if chance.next().is_multiple_of(2) {
                             write.apply_part(&mut disk, begin, (begin + piece).min(write.bytes.len()));
                         }
                     }
@@ -197,7 +199,9 @@ pub fn every_cut(start: &[u8], windows: &[Vec<Write>], atomic: &[usize], see: &m
                 count.lost += 1;
             }
         }
-        writes.iter().for_each(|write| write.apply(&mut durable));
+        for write in writes {
+            write.apply(&mut durable);
+        }
     }
     see(
         &durable,
@@ -223,7 +227,7 @@ fn orders(writes: &[Write]) -> Vec<Vec<usize>> {
         orders.extend((0..len).map(|begin| (begin..len).rev().collect::<Vec<_>>()));
         let mut chance = Chance(len as u64);
         for _ in 0..CHOICES {
-            orders.push((0..len).filter(|_| chance.next() % 2 == 0).collect());
+            orders.push((0..len).filter(|_| chance.next().is_multiple_of(2)).collect());
         }
     }
     let overlap = |a: &Write, b: &Write| a.offset < b.end() && b.offset < a.end();

@@ -75,7 +75,9 @@ pub async fn arrive(
         .map(DeviceId)
         .filter(|id| peers.contains_key(id))
         .collect();
-    told.extend(super::take(conn, platform, proof, &waiting).await?);
+    let taken = super::take(conn, platform, proof, &waiting).await?;
+    super::slots::stand_told(conn, proof, &taken).await?;
+    told.extend(taken);
     Ok(told
         .into_iter()
         .map(|told| (told.device, Effect::Tell(Box::new(told))))

@@ -160,7 +160,8 @@ pub async fn next_unblocked(
     sweep::next_unblocked(&mut *platform.db.acquire().await?, proof, product, platform.clock.now()).await
 }
 
-/// Just before sending: turns what these devices were assigned into told, and gives what to tell.
+/// Just before sending: turns what these devices were assigned into told, and gives what to tell. Where the devices stand
+/// is not written for the lists: that can wait for what they answer, see [`stand_told`].
 ///
 /// # Errors
 /// When the database fails.
@@ -171,7 +172,14 @@ pub async fn take(
     devices: &[DeviceId],
 ) -> sqlx::Result<Vec<Told>> {
     let ids: Vec<Uuid> = devices.iter().map(|device| device.0).collect();
-    let told = sweep::take(conn, proof, &ids, platform.clock.now()).await?;
+    sweep::take(conn, proof, &ids, platform.clock.now()).await
+}
+
+/// Writes for the lists that these devices were told.
+///
+/// # Errors
+/// When the database fails.
+pub(super) async fn stand_told(conn: &mut PgConnection, proof: Sweep, told: &[Told]) -> sqlx::Result<()> {
     let standing: Vec<devices::Progress> = told
         .iter()
         .map(|told| devices::Progress {
@@ -180,8 +188,7 @@ pub async fn take(
             percent: None,
         })
         .collect();
-    devices::set_progress(conn, proof, &standing).await?;
-    Ok(told)
+    devices::set_progress(conn, proof, &standing).await
 }
 
 /// Looks after devices that were assigned and not told: tells of the connected ones again, takes back the others'.

@@ -89,6 +89,10 @@ impl Desk {
                 }
                 self.line.push(Standing::End(end));
             }
+            Entry::Told(devices) => {
+                let told = devices.into_iter().map(|device| (device, (Status::Told, None)));
+                self.percents.extend(told);
+            }
             Entry::Report(peer, report, place) => {
                 if self.heard.len() < KEPT_MAX {
                     self.heard.insert(peer.device(), self.platform.clock.now());

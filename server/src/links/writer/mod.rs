@@ -22,8 +22,8 @@ use self::desk::Desk;
 use super::session::{Report, Welcome};
 use super::wire::Waiting;
 use crate::deployments::Scheduler;
-use crate::devices::Peer;
 use crate::devices::service::{JoinRecord, LinkEnd, LinkStart};
+use crate::devices::{DeviceId, Peer};
 use crate::firmware::FirmwareUrls;
 use crate::platform::Platform;
 use crate::platform::sweep::Sweep;
@@ -58,6 +58,8 @@ pub enum Entry {
     Open(LinkStart),
     /// A device joined; the answer is what it is told.
     Join(Box<JoinRecord>, oneshot::Sender<Welcome>, Waiting),
+    /// Joined devices are told of an update.
+    Told(Vec<DeviceId>),
     /// A joined device reports.
     Report(Peer, Report, Waiting),
     /// A link ended.

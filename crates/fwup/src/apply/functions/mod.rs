@@ -24,11 +24,6 @@ pub(crate) use env::{env_place, read_env};
 
 /// Takes a resource's bytes in order.
 pub(super) trait Sink {
-    /// How many bytes it takes until a segment of the target begins; 0 when it does not matter.
-    fn lead(&self) -> usize {
-        0
-    }
-
     /// Takes bytes that belong at an offset of the resource, behind those taken before.
     fn write(&mut self, work: &mut Work<'_>, offset: u64, bytes: &[u8]) -> Result<(), Error>;
 

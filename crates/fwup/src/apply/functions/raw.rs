@@ -124,11 +124,6 @@ struct RawSink<'f> {
 }
 
 impl Sink for RawSink<'_> {
-    fn lead(&self) -> usize {
-        let segment = caps::SEGMENT as u64;
-        ((segment - self.begin % segment) % segment) as usize
-    }
-
     fn write(&mut self, work: &mut Work<'_>, offset: u64, bytes: &[u8]) -> Result<(), Error> {
         self.take(&mut work.cache, offset, bytes)
     }
