@@ -20,7 +20,7 @@ const GROWTH_MAX: u64 = 16 * 1024 * 1024;
 /// A heartbeat of the others is answered within this time, while others misbehave.
 const ANSWERED: Duration = Duration::from_secs(1);
 /// A flood is ended after ten seconds of it, a peer that takes nothing after twenty and a look.
-const ENDED: Duration = Duration::from_secs(60);
+const ENDED: Duration = Duration::from_mins(1);
 
 /// Devices that join and send a heartbeat each 100 ms until told to end; the slowest answer of all comes back.
 async fn others(world: &World) -> anyhow::Result<(Arc<AtomicBool>, tokio::task::JoinSet<anyhow::Result<Duration>>)> {

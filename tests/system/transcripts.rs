@@ -201,14 +201,16 @@ impl Player {
             joins.push(frame.join_ref.clone());
         }
         self.said.push(frame);
-        while is_asked {
+        if !is_asked {
+            return Ok(());
+        }
+        loop {
             let heard = self.hear().await?;
             if heard.event == "phx_reply" && heard.reference == reference {
                 ensure!(heard.payload["status"] == "ok", "{heard:?}");
-                break;
+                return Ok(());
             }
         }
-        Ok(())
     }
 
     /// The next message; it must be one that a device survives.

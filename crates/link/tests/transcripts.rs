@@ -1,11 +1,7 @@
 //! What real devices said and were told, as it was recorded: each message is known, or is among those that were sent to see
 //! what happens. One line is one event of one link; `tests/system/transcripts.rs` plays the same file to a server.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test: what is not as it should be fails it"
-)]
+#![expect(clippy::unwrap_used, reason = "a test: what is not as it should be fails it")]
 
 use muster_link::{
     Frame, FromConsole, FromDevice, FromExtensions, StatusUpdate, ToConsole, ToDevice, ToExtensions, Topic,
@@ -30,10 +26,10 @@ fn is_known_to_servers(frame: &Frame<'_>) -> bool {
     match (frame.topic(), &*frame.event) {
         (Topic::Phoenix, event) => event == "heartbeat",
         (_, "phx_leave") => true,
-        (Topic::Device, _) => match FromDevice::read(frame) {
-            FromDevice::Unknown | FromDevice::Status(StatusUpdate::Unknown(_)) => false,
-            _ => true,
-        },
+        (Topic::Device, _) => !matches!(
+            FromDevice::read(frame),
+            FromDevice::Unknown | FromDevice::Status(StatusUpdate::Unknown(_))
+        ),
         (Topic::Console, _) => !matches!(FromConsole::read(frame), FromConsole::Unknown),
         (Topic::Extensions, _) => !matches!(FromExtensions::read(frame), FromExtensions::Unknown),
         (Topic::Unknown, _) => false,
