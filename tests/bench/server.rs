@@ -8,9 +8,11 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use muster_tests::Api;
+use muster_tests::proxy::free_port;
 use serde::Deserialize;
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
+use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};
 
 use super::process::{self, Process, program};
@@ -72,6 +74,51 @@ impl Server {
             process,
             addrs,
             dir: dir.to_owned(),
+        })
+    }
+
+    /// Starts a second node on the same database, store and keys.
+    pub async fn second_node(&self) -> anyhow::Result<Self> {
+        let local = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
+        let addrs = Addrs {
+            devices: local(free_port()?),
+            web: local(free_port()?),
+        };
+        let log = File::create(self.dir.with_extension("second.log"))?;
+        let file = |name: &str| self.dir.join(name).display().to_string();
+        let url = fs::read_to_string(self.dir.join("database.url"))?;
+        let child = Command::new(program("muster-server", "MUSTER_SERVER")?)
+            .args(["serve", "--database-url", url.trim()])
+            .args([
+                "--store",
+                &format!("file://{}", file("blobs")),
+                "--master-key",
+                &file("master.key"),
+            ])
+            .args([
+                "--device-cert",
+                &file("tls/server.pem"),
+                "--device-key",
+                &file("tls/server.key"),
+            ])
+            .args(["--web", &addrs.web.to_string(), "--devices", &addrs.devices.to_string()])
+            .env_remove("MUSTER_LOG")
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()
+            .context("muster-server does not start")?;
+        let mut process = Process::new(child);
+        let deadline = Instant::now() + PATIENCE;
+        while TcpStream::connect(addrs.devices).await.is_err() {
+            anyhow::ensure!(!process.has_ended(), "the second node ended at its start");
+            anyhow::ensure!(Instant::now() < deadline, "the second node does not listen");
+            sleep(Duration::from_millis(20)).await;
+        }
+        Ok(Self {
+            process,
+            addrs,
+            dir: self.dir.clone(),
         })
     }
 

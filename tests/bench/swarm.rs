@@ -147,6 +147,14 @@ impl Swarm {
         Ok((lines.iter().map(|line| number(line, "n")).sum(), p99 as f64 / 1e3))
     }
 
+    /// How many health reports were sent so far.
+    pub async fn health_reports(&mut self) -> anyhow::Result<u64> {
+        self.tell("beats").await?;
+        let lines = self.each("beats").await?;
+        let sent = |line: &Value| line["health_reports"].as_u64().unwrap_or_default();
+        Ok(lines.iter().map(sent).sum())
+    }
+
     /// How many links are joined now, and every failure so far.
     pub fn standing(&mut self) -> (u64, Vec<String>) {
         while let Ok((process, line)) = self.lines.try_recv() {

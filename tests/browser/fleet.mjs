@@ -83,6 +83,10 @@ export async function startFleet({ boards = [], versions = ['1.0.0', '1.1.0'], r
       await rest('POST', `${product}/devices/${identifier}/certificates`, { cert: pem.toString('base64') });
     },
     certificate: (identifier) => readFile(path.join(folder, identifier, 'device.pem'), 'utf8'),
+    async credential(identifier) {
+      const read = (file) => readFile(path.join(folder, identifier, file), 'utf8');
+      return { cert: await read('device.pem'), key: await read('device.key') };
+    },
     /** Switches a board's power on; the answer switches it off. */
     power(identifier) {
       const agent = spawn(program('muster-agent'), ['run', '--config', 'agent.toml'], {

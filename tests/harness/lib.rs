@@ -8,6 +8,7 @@ pub mod eventually;
 pub mod firmware;
 pub mod hostile;
 pub mod nodes;
+pub mod postgres;
 pub mod process;
 pub mod proxy;
 pub mod server;

@@ -36,6 +36,8 @@ struct State {
     held: watch::Sender<bool>,
     /// A cut holds the wire.
     holds: AtomicBool,
+    /// Nothing passes any more, and no end does.
+    dark: AtomicBool,
 }
 
 impl Proxy {
@@ -54,6 +56,7 @@ impl Proxy {
             made: AtomicUsize::new(0),
             held: watch::Sender::new(false),
             holds: AtomicBool::new(false),
+            dark: AtomicBool::new(false),
         });
         let shared = Arc::clone(&state);
         let task = tokio::spawn(async move {
@@ -88,6 +91,11 @@ impl Proxy {
         self.cut(1, after);
     }
 
+    /// From now on nothing passes, in either direction, and neither side is told: as when a cable is pulled far away.
+    pub fn go_dark(&self) {
+        self.state.dark.store(true, Ordering::SeqCst);
+    }
+
     /// Lets what waits through.
     pub fn release(&self) {
         self.state.holds.store(false, Ordering::SeqCst);
@@ -110,12 +118,20 @@ async fn forward(device: TcpStream, server: TcpStream, state: &State) {
     let (mut from_device, mut to_device) = device.into_split();
     let (mut from_server, mut to_server) = server.into_split();
     let up = async {
-        let _ = tokio::io::copy(&mut from_device, &mut to_server).await;
+        let mut buffer = vec![0; 16 * 1024];
+        while let Ok(count @ 1..) = from_device.read(&mut buffer).await {
+            state.passes().await;
+            if to_server.write_all(&buffer[..count]).await.is_err() {
+                return;
+            }
+        }
+        state.passes().await;
     };
     let down = async {
         let mut buffer = vec![0; 16 * 1024];
         let mut brought = 0;
         while let Ok(count @ 1..) = from_server.read(&mut buffer).await {
+            state.passes().await;
             brought += count as u64;
             if to_device.write_all(&buffer[..count]).await.is_err() {
                 return;
@@ -131,6 +147,15 @@ async fn forward(device: TcpStream, server: TcpStream, state: &State) {
     tokio::select! {
         () = up => {}
         () = down => {}
+    }
+}
+
+impl State {
+    /// Comes back at once, or never when the wire is dark.
+    async fn passes(&self) {
+        if self.dark.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
     }
 }
 

@@ -120,6 +120,20 @@ impl Server {
         ))
     }
 
+    /// The URL of its embedded database.
+    ///
+    /// # Errors
+    /// When it has none.
+    pub fn database_url(&self) -> anyhow::Result<String> {
+        let url = std::fs::read_to_string(self.data.join("database.url")).context("database.url")?;
+        Ok(url.trim().to_owned())
+    }
+
+    /// The folder of its data.
+    pub fn folder(&self) -> &Path {
+        &self.data
+    }
+
     /// The CA that devices check the server by.
     pub fn ca(&self) -> PathBuf {
         self.data.join("ca.pem")

@@ -1,6 +1,6 @@
 //! A device by hand: raw websocket frames over TLS, for what no well-behaved agent sends.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use anyhow::{Context as _, ensure};
@@ -57,9 +57,7 @@ pub fn tls(
 /// # Errors
 /// When the handshake fails.
 pub async fn dial_by(config: Arc<ClientConfig>, server: SocketAddr) -> anyhow::Result<TlsStream<TcpStream>> {
-    let tcp = TcpStream::connect(server).await?;
-    let name = ServerName::try_from(server.ip().to_string())?;
-    Ok(TlsConnector::from(config).connect(name, tcp).await?)
+    dial_over(TcpStream::connect(server).await?, server.ip(), config).await
 }
 
 /// TLS to the device listener, with a certificate or without.
@@ -68,6 +66,19 @@ pub async fn dial_by(config: Arc<ClientConfig>, server: SocketAddr) -> anyhow::R
 /// When the handshake fails.
 pub async fn dial(server: SocketAddr, ca: &str, cert: Option<&Issued>) -> anyhow::Result<TlsStream<TcpStream>> {
     dial_by(tls(ca, cert, rustls::ALL_VERSIONS)?, server).await
+}
+
+/// TLS over a connection that is open.
+///
+/// # Errors
+/// When the handshake fails.
+pub async fn dial_over(
+    tcp: TcpStream,
+    server: IpAddr,
+    config: Arc<ClientConfig>,
+) -> anyhow::Result<TlsStream<TcpStream>> {
+    let name = ServerName::try_from(server.to_string())?;
+    Ok(TlsConnector::from(config).connect(name, tcp).await?)
 }
 
 /// Sends a request as text and gives the whole answer as text.

@@ -18,7 +18,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
     links    how many are joined and dialing, and why attempts failed\n  \
     joined   all have joined: first dial, last reply read, time from dial to reply (ms)\n  \
     push     a push was read by its devices: how many, first, median, 99th of 100, last\n  \
-    beats    replies to heartbeats since the last such line: how many, median, 99th of 100 (us)\n  \
+    beats    replies to heartbeats since the last such line: how many, median, 99th of 100 (us); health reports so far\n  \
     end      the process ends"
 )]
 pub struct Cli {
@@ -136,6 +136,9 @@ pub struct Run {
     /// Seconds between the heartbeats of a link
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     pub heartbeat: u64,
+    /// Seconds between the health reports of a link; 0 is none but those that the server asks for
+    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    pub health: u64,
     /// Seconds between the lines on heartbeats
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     pub beats_every: u64,
@@ -162,7 +165,7 @@ pub struct Run {
     pub firmware_version: String,
     /// Read commands from standard input, one a line: `down` drops every connection, `up` dials again, `full` dials without
     /// the sessions that --resume keeps and `resume` with them, `all` lets all dial at the same time, `beats` tells of heartbeats now,
-    /// `quit` ends; so does the end of the input
+    /// `quiet` ends health reports, `quit` ends; so does the end of the input
     #[arg(long)]
     pub commands: bool,
 }

@@ -1,5 +1,7 @@
 //! What the process is told while it runs: by lines on standard input, and by signals.
 
+use std::sync::atomic::Ordering;
+
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::sync::watch;
 
@@ -40,6 +42,10 @@ pub async fn read(mode: watch::Sender<Mode>, fleet: &Fleet) {
             }
             "beats" => {
                 output::line(&fleet.tally.beats());
+                continue;
+            }
+            "quiet" => {
+                fleet.quiet.store(true, Ordering::Relaxed);
                 continue;
             }
             "quit" => break,

@@ -49,6 +49,7 @@ pub struct Voice {
     last: u64,
     device: u64,
     extensions: u64,
+    reports_health: bool,
 }
 
 impl Voice {
@@ -115,6 +116,9 @@ impl Voice {
 
     /// The extensions that the server attached.
     pub fn attached(&mut self, response: &Value) -> anyhow::Result<Vec<String>> {
+        self.reports_health = response
+            .as_array()
+            .is_some_and(|names| names.iter().any(|name| name == "health"));
         let names = response.as_array().into_iter().flatten().filter_map(Value::as_str);
         names
             .map(|name| {
@@ -130,5 +134,24 @@ impl Voice {
                 )?)
             })
             .collect()
+    }
+
+    /// A health report of the usual size, where the server attached that extension.
+    pub fn health(&mut self) -> anyhow::Result<Option<String>> {
+        if !self.reports_health {
+            return Ok(None);
+        }
+        let (join_ref, reference) = (Ref::from(self.extensions), Ref::from(self.next()));
+        let percent = || f64::from(rand::random_range(0..1000_u32)) / 10.0;
+        let report = json!({ "value": {
+            "timestamp": "2026-08-22T10:15:30.123456Z", "metadata": { "placement": "roof" },
+            "alarms": { "NervesHubLink.UpdateInProgress": "[]" },
+            "metrics": { "cpu_temp": percent(), "cpu_usage_percent": percent(), "load_1min": percent(), "load_5min": 0.4,
+                "load_15min": 0.38, "mem_size_mb": 926, "mem_used_mb": 212, "mem_used_percent": percent(),
+                "disk_total_kb": 28_000_000, "disk_available_kb": 26_040_000, "disk_used_percentage": 7 },
+            "checks": { "rtc": { "pass": true, "note": "" } }, "connectivity": {} } });
+        let (join_ref, reference) = (Some(&join_ref), Some(&reference));
+        let text = muster_link::push(join_ref, reference, Topic::Extensions, "health:report", &report)?;
+        Ok(Some(text))
     }
 }

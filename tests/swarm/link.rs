@@ -1,6 +1,7 @@
 //! The life of one device: dial, join, heartbeats, and again after a back-off.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -33,6 +34,10 @@ pub struct Fleet {
     pub tally: Tally,
     pub gate: Semaphore,
     pub heartbeat: Duration,
+    /// How often a device reports its health unasked.
+    pub health: Option<Duration>,
+    /// No device reports its health any more.
+    pub quiet: AtomicBool,
     pub behaviour: Behaviour,
     pub sessions: Sessions,
 }
@@ -157,6 +162,10 @@ async fn talk(fleet: &Fleet, mut wire: Wire, mut voice: Voice, mode: &mut watch:
     // The runtime has one timer wheel for all links.
     let mut beat = tokio::time::interval_at(Instant::now() + fleet.heartbeat, fleet.heartbeat);
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // Devices do not report all at once.
+    let every = fleet.health.unwrap_or(Duration::from_hours(24));
+    let mut health = tokio::time::interval_at(Instant::now() + every.mul_f64(rand::random()), every);
+    health.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut unanswered: Option<(u64, u64)> = None;
     loop {
         tokio::select! {
@@ -183,9 +192,21 @@ async fn talk(fleet: &Fleet, mut wire: Wire, mut voice: Voice, mode: &mut watch:
                 unanswered = Some((reference, now_ns()));
                 wire.say(&text).await?;
             }
+            _ = health.tick(), if fleet.health.is_some() => report_health(fleet, &mut wire, &mut voice).await?,
             _ = mode.changed() => return Ok(()),
         }
     }
+}
+
+/// Tells of its health, where the server attached that.
+async fn report_health(fleet: &Fleet, wire: &mut Wire, voice: &mut Voice) -> anyhow::Result<()> {
+    if !fleet.quiet.load(Ordering::Relaxed)
+        && let Some(text) = voice.health()?
+    {
+        wire.say(&text).await?;
+        fleet.tally.reported();
+    }
+    Ok(())
 }
 
 /// Counts a push and does what a device at once does.
@@ -201,6 +222,9 @@ async fn hear(fleet: &Fleet, wire: &mut Wire, voice: &mut Voice, text: &str) -> 
         return Ok(());
     }
     fleet.tally.pushed(&frame.event);
+    if frame.topic() == Topic::Extensions && &*frame.event == "health:check" {
+        return report_health(fleet, wire, voice).await;
+    }
     if frame.topic() != Topic::Device {
         return Ok(());
     }

@@ -1,6 +1,7 @@
 //! Starts the devices and tells what happens to them.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -44,6 +45,8 @@ async fn swarm(run: &Run) -> anyhow::Result<()> {
             run.rate_parallel
         }),
         heartbeat: Duration::from_secs(run.heartbeat.max(1)),
+        health: (run.health > 0).then(|| Duration::from_secs(run.health)),
+        quiet: AtomicBool::new(false),
         behaviour: run.behave,
         sessions: Sessions::default(),
     });

@@ -27,6 +27,7 @@ struct Counts {
     all_were_joined: bool,
     pushes: BTreeMap<String, Vec<u64>>,
     beats_ns: Vec<u64>,
+    reports: u64,
 }
 
 impl Tally {
@@ -94,6 +95,11 @@ impl Tally {
         self.counts().beats_ns.push(took_ns);
     }
 
+    /// A health report was sent.
+    pub fn reported(&self) {
+        self.counts().reports += 1;
+    }
+
     /// The next time that all have joined is measured from the next dial.
     pub fn begin_anew(&self) {
         let mut counts = self.counts();
@@ -122,10 +128,13 @@ impl Tally {
 
     /// The line on heartbeats since the last one.
     pub fn beats(&self) -> Value {
-        let mut beats = std::mem::take(&mut self.counts().beats_ns);
+        let (mut beats, reports) = {
+            let mut counts = self.counts();
+            (std::mem::take(&mut counts.beats_ns), counts.reports)
+        };
         beats.sort_unstable();
         let us = |percent| at(&beats, percent) / 1000;
-        json!({"event": "beats", "n": beats.len(), "p50_us": us(50), "p99_us": us(99)})
+        json!({"event": "beats", "n": beats.len(), "p50_us": us(50), "p99_us": us(99), "health_reports": reports})
     }
 }
 

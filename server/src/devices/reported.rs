@@ -1,6 +1,6 @@
 //! What links tell of devices, and what was known before.
 
-use muster_link::Join;
+use muster_link::{ExtensionSet, Join};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -81,6 +81,43 @@ pub struct Joined {
     pub in_flight: bool,
     /// The link that it had on another node, and that the new one replaces.
     pub elsewhere: Option<LinkId>,
+    /// The extensions that it may use: the product's without those that are off for the device.
+    pub extensions: ExtensionSet,
+}
+
+/// What kinds of reports are kept; of each the last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ReportKind {
+    /// What it measured.
+    Health,
+    /// Where it is.
+    Location,
+    /// The kinds of connection that it has.
+    ConnectionTypes,
+}
+
+impl ReportKind {
+    /// The word in the database.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Health => "health",
+            Self::Location => "location",
+            Self::ConnectionTypes => "connection_types",
+        }
+    }
+}
+
+/// A report as it is kept.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DeviceReport {
+    /// Whose.
+    pub device: DeviceId,
+    /// Which.
+    pub kind: ReportKind,
+    /// When it came.
+    pub at: OffsetDateTime,
+    /// What it says, as JSON.
+    pub report: serde_json::Value,
 }
 
 /// Where an update in flight stands, for the lists.

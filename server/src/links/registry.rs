@@ -14,6 +14,7 @@ use super::session::Closing;
 use super::wire::Wire;
 use crate::devices::model::LinkId;
 use crate::devices::{DeviceId, Peer};
+use crate::platform::memory::{self, Ebb};
 use crate::platform::metrics::Metrics;
 
 /// The map is cut so that connects do not wait for each other.
@@ -26,6 +27,8 @@ const STUCK_MAX: Duration = Duration::from_secs(20);
 const DRAIN: Duration = Duration::from_secs(8);
 /// … and no longer than this many links a second take.
 const DRAIN_RATE: usize = 1000;
+/// After this many links have gone, their memory is given back to the system.
+const LINKS_GONE: usize = 500;
 /// Pauses of a drain.
 const DRAIN_PAUSE: Duration = Duration::from_millis(100);
 
@@ -224,10 +227,14 @@ fn turns(links: usize) -> usize {
 
 /// Watches over the links until told to stop. One timer for all of them.
 pub async fn watch(registry: Arc<Registry>, unfinished: Unfinished, stop: CancellationToken) {
+    let mut ebb = Ebb::of(LINKS_GONE);
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(LOOK) => registry.look(),
+        }
+        if ebb.is_over(registry.len()) {
+            tokio::task::spawn_blocking(memory::give_back);
         }
         registry.metrics.unfinished_bytes.set(unfinished.bytes() as i64);
     }

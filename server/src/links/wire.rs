@@ -13,8 +13,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::session::Closing;
 
-/// Entries of one link that may wait for the writer; one more closes the link.
-pub const WAITING_MAX: u32 = 64;
+/// Entries of one link that may wait for the writer; one more closes the link. NervesHubLink 2.5 tells each percent of an
+/// update as fast as it comes: about a hundred messages in a moment, where the firmware is small.
+pub const WAITING_MAX: u32 = 256;
 
 /// The state of one connection, shared between its socket and whoever watches over it.
 #[derive(Debug)]

@@ -16,6 +16,8 @@ pub struct Metrics {
     pub links_closed: IntCounterVec,
     /// Codes of connects that were run, by outcome.
     pub connecting_codes: IntCounterVec,
+    /// Reports of devices that were not kept: too many waited, or the database refused them.
+    pub reports_dropped: IntCounter,
     /// Bytes of frames that have not come whole.
     pub unfinished_bytes: IntGauge,
     /// TLS handshakes of devices that are going on now.
@@ -53,6 +55,10 @@ impl Metrics {
                 "muster_connecting_codes_total",
                 "Codes of connects run by devices",
                 "outcome",
+            )?,
+            reports_dropped: IntCounter::new(
+                "muster_device_reports_dropped_total",
+                "Reports of devices that were not kept",
             )?,
             unfinished_bytes: IntGauge::new(
                 "muster_links_unfinished_bytes",
@@ -92,6 +98,7 @@ impl Metrics {
         let registry = &self.registry;
         registry.register(Box::new(self.links_open.clone()))?;
         registry.register(Box::new(self.links_accepted.clone()))?;
+        registry.register(Box::new(self.reports_dropped.clone()))?;
         registry.register(Box::new(self.unfinished_bytes.clone()))?;
         registry.register(Box::new(self.handshakes.clone()))?;
         registry.register(Box::new(self.connections_held.clone()))?;

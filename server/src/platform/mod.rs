@@ -8,6 +8,7 @@ pub mod db;
 pub mod events;
 pub mod files;
 pub mod ids;
+pub mod memory;
 pub mod metrics;
 pub mod nodes;
 pub mod postgres;

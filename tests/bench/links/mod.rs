@@ -1,6 +1,8 @@
 //! What links cost: connects, memory of idle ones, commands to all, storms, floods.
 
 mod flood;
+mod health;
+mod nodes;
 mod presence;
 mod steady;
 mod storm;
@@ -8,7 +10,8 @@ mod storm;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tokio::time::sleep;
+use anyhow::Context as _;
+use tokio::time::{sleep, timeout};
 
 use super::fleet::{self, Ca, Fleet};
 use super::output::{Figures, median, note};
@@ -16,7 +19,7 @@ use super::server::Server;
 use super::swarm::{self, Devices, Swarm};
 
 /// Every figure of these files.
-pub const NAMES: [&str; 24] = [
+pub const NAMES: [&str; 27] = [
     // Devices that introduce themselves by their CA, which the server then pins: once in a device's life.
     "link.first_connects_per_s",
     // Full handshakes with a certificate each, 128 at the same time, until the reply to the join was read.
@@ -51,6 +54,12 @@ pub const NAMES: [&str; 24] = [
     "link.mass_disconnect_s",
     // … and what of a link's memory the server keeps 20 s later.
     "link.bytes_kept_after_disconnect",
+    // All devices report their health each minute: cores that Postgres needs for it, …
+    "link.health_pg_cores",
+    // … and reports that were sent and not written.
+    "link.health_dropped",
+    // Two nodes: from the commit of a command to the slowest of 100 devices having read it, while 1,000 others come back.
+    "link.nodes_command_p99_ms",
     // 99 of 100 heartbeats of 1,000 links while one device floods and one never reads, by the same before. Three turns.
     "link.flood_p99_ratio",
     "link.flood_p99_more_ms",
@@ -64,6 +73,8 @@ pub const NAMES: [&str; 24] = [
     "link.hostile_links_lost",
 ];
 
+/// How long each part may take.
+const PATIENCE: Duration = Duration::from_mins(15);
 /// Further devices: those that warm a server up, and those that misbehave.
 const FURTHER: u32 = 50;
 /// How many dial at the same time.
@@ -96,10 +107,20 @@ pub async fn measure(figures: &Figures, folder: &Path, certs: &Path, links: u32)
         return Ok(());
     }
     if figures.want_any(&NAMES[1..18]) {
-        bench.large(figures).await?;
+        timeout(PATIENCE, bench.large(figures))
+            .await
+            .context("the large part")??;
     }
-    if figures.want_any(&NAMES[18..]) {
-        bench.hostile(figures).await?;
+    if figures.want("link.health_") {
+        timeout(PATIENCE, bench.health(figures)).await.context("health")??;
+    }
+    if figures.want("link.nodes_") {
+        timeout(PATIENCE, bench.nodes(figures)).await.context("two nodes")??;
+    }
+    if figures.want_any(&NAMES[21..]) {
+        timeout(PATIENCE, bench.hostile(figures))
+            .await
+            .context("hostile devices")??;
     }
     Ok(())
 }

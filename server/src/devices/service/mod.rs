@@ -5,7 +5,7 @@ mod reports;
 pub mod secrets;
 
 pub use reports::{
-    block, connect, disconnect, disconnect_dead_nodes, heard, join, prune_links, reconnect, seen_by_node,
+    block, connect, disconnect, disconnect_dead_nodes, heard, join, prune_links, reconnect, report, seen_by_node,
     set_interfaces, set_progress, validated,
 };
 
@@ -19,7 +19,7 @@ use super::model::{
     Device, DeviceCertificate, DeviceId, Filter, Identifier, LinkId, Page, PageKey, PastLink, RefusedDevice, Sort, Tag,
     Window,
 };
-pub use super::reported::{JoinRecord, Joined, LinkEnd, LinkStart, Progress};
+pub use super::reported::{DeviceReport, JoinRecord, Joined, LinkEnd, LinkStart, Progress, ReportKind};
 pub use super::store::Change;
 use super::store::{self, NewCertificate, NewDevice};
 use crate::accounts::{Forbidden, Org, Role, Viewer};

@@ -9,7 +9,7 @@ use super::credentials;
 use crate::accounts::OrgId;
 use crate::devices::identity::Peer;
 use crate::devices::model::{DeviceId, LinkId};
-use crate::devices::reported::{JoinRecord, Joined, LinkEnd, LinkStart, Progress};
+use crate::devices::reported::{DeviceReport, JoinRecord, Joined, LinkEnd, LinkStart, Progress};
 use crate::devices::store::links::sweep as links;
 use crate::devices::store::sweep;
 use crate::platform::Platform;
@@ -244,6 +244,17 @@ pub async fn set_interfaces(
         return Ok(());
     }
     sweep::update_interfaces(conn, proof, interfaces).await
+}
+
+/// Writes the last report of each kind of these devices, in one statement.
+///
+/// # Errors
+/// When the database fails.
+pub async fn report(conn: &mut PgConnection, proof: Sweep, reports: &[DeviceReport]) -> sqlx::Result<()> {
+    if reports.is_empty() {
+        return Ok(());
+    }
+    links::upsert_reports(conn, proof, reports).await
 }
 
 /// Writes when devices were last heard.

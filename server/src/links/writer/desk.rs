@@ -3,13 +3,14 @@
 use std::collections::HashMap;
 
 use muster_link::limits::FIELD_MAX;
-use muster_link::{Stage, StatusUpdate};
+use muster_link::{Location, Stage, StatusUpdate};
+use serde_json::{Value, json};
 use time::OffsetDateTime;
 
 use super::Entry;
 use super::line::{Line, Standing};
 use crate::deployments::{Outcome, Scheduler, Status, service as deployments};
-use crate::devices::service::{self as devices, LinkStart};
+use crate::devices::service::{self as devices, DeviceReport, LinkStart, ReportKind};
 use crate::devices::{DeviceId, Peer};
 use crate::firmware::FirmwareUrls;
 use crate::links::session::Report;
@@ -19,6 +20,8 @@ use crate::platform::sweep::Sweep;
 
 /// Devices of which a last word is kept until the next flush.
 const KEPT_MAX: usize = 100_000;
+/// Reports of which that is so: each is at most 64 KiB on the wire, and a usual one about one.
+const REPORTS_MAX: usize = 16_384;
 /// A link that has not joined after this time is shown as connecting.
 const CONNECTING_AFTER: time::Duration = time::Duration::seconds(1);
 
@@ -34,6 +37,7 @@ pub(super) struct Desk {
     percents: HashMap<DeviceId, (Status, Option<i16>)>,
     heard: HashMap<DeviceId, OffsetDateTime>,
     interfaces: HashMap<DeviceId, String>,
+    reports: HashMap<(DeviceId, ReportKind), (OffsetDateTime, Value)>,
     is_urgent: bool,
 }
 
@@ -50,6 +54,7 @@ impl Desk {
             percents: HashMap::new(),
             heard: HashMap::new(),
             interfaces: HashMap::new(),
+            reports: HashMap::new(),
             is_urgent: false,
         }
     }
@@ -126,7 +131,10 @@ impl Desk {
                 }
                 return None;
             }
-            _ => return None,
+            Report::Health(report) => return self.keep_report(device, ReportKind::Health, &report),
+            Report::Location(location) => return self.keep_report(device, ReportKind::Location, &place(&location)),
+            Report::ConnectionTypes(types) => return self.keep_report(device, ReportKind::ConnectionTypes, &types),
+            Report::Status(StatusUpdate::Unknown(_)) | Report::Identities(_) | Report::Log(_) => return None,
         };
         self.percents.remove(&device);
         Some(Said::Ended(peer, outcome))
@@ -134,6 +142,17 @@ impl Desk {
 
     fn keep(&mut self, device: DeviceId, status: Status, percent: Option<i16>) -> Option<Said> {
         self.percents.insert(device, (status, percent));
+        None
+    }
+
+    fn keep_report(&mut self, device: DeviceId, kind: ReportKind, report: &impl serde::Serialize) -> Option<Said> {
+        let key = (device, kind);
+        if self.reports.len() >= REPORTS_MAX && !self.reports.contains_key(&key) {
+            self.platform.metrics.reports_dropped.inc();
+            return None;
+        }
+        let report = serde_json::to_value(report).unwrap_or_default();
+        self.reports.insert(key, (self.platform.clock.now(), report));
         None
     }
 
@@ -154,6 +173,7 @@ impl Desk {
     pub(super) async fn flush(&mut self) {
         self.is_urgent = false;
         self.flush_percents().await;
+        self.flush_reports().await;
         let seen: Vec<(DeviceId, OffsetDateTime)> = self.heard.drain().collect();
         let interfaces: Vec<(DeviceId, String)> = self.interfaces.drain().collect();
         let since = self.platform.clock.now() - CONNECTING_AFTER;
@@ -181,6 +201,34 @@ impl Desk {
                 self.interfaces.extend(interfaces);
                 self.starts
                     .extend(starts.into_iter().map(|start| (start.device, start)));
+            }
+        }
+    }
+
+    async fn flush_reports(&mut self) {
+        if self.reports.is_empty() {
+            return;
+        }
+        let of = |((device, kind), (at, report))| DeviceReport {
+            device,
+            kind,
+            at,
+            report,
+        };
+        let reports: Vec<DeviceReport> = self.reports.drain().map(of).collect();
+        let written = async {
+            let mut conn = self.platform.db.acquire().await?;
+            devices::report(&mut conn, self.proof, &reports).await
+        };
+        if let Err(error) = written.await {
+            tracing::warn!(%error, reports = reports.len(), "reports of devices could not be written");
+            if is_transient(&error) {
+                let kept = reports
+                    .into_iter()
+                    .map(|one| ((one.device, one.kind), (one.at, one.report)));
+                self.reports.extend(kept);
+            } else {
+                self.platform.metrics.reports_dropped.inc_by(reports.len() as u64);
             }
         }
     }
@@ -219,6 +267,13 @@ pub(super) enum Said {
     Ended(Peer, Outcome),
     /// Its firmware was found good.
     Validated(Peer),
+}
+
+fn place(location: &Location) -> Value {
+    match location {
+        Location::Found(fix) => json!(fix),
+        Location::Failed { code, description } => json!({ "error_code": code, "error_description": description }),
+    }
 }
 
 fn or_unsaid(reason: String) -> String {

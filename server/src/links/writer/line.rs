@@ -90,10 +90,16 @@ impl Line {
     }
 }
 
-/// The extensions that a device may use: its certificate's renewal, where the org switched it on.
-fn extensions(peer: &Peer) -> ExtensionSet {
+/// The extensions that a device may use: those that are on for it and its product, and its certificate's renewal, where the
+/// org switched it on.
+fn extensions(peer: &Peer, mut on: ExtensionSet) -> ExtensionSet {
     let may_renew = matches!(peer.credential(), Credential::Certificate(pinned) if pinned.may_renew);
-    may_renew.then_some(Extension::Renewal).into_iter().collect()
+    if may_renew {
+        on.insert(Extension::Renewal);
+    } else {
+        on.remove(Extension::Renewal);
+    }
+    on
 }
 
 impl Desk {
@@ -171,6 +177,8 @@ impl Desk {
         };
         tx.commit().await?;
         let now = self.platform.clock.now();
+        let on: HashMap<DeviceId, ExtensionSet> =
+            joined.iter().map(|joined| (joined.device, joined.extensions)).collect();
         let mut welcome = |record: &JoinRecord| {
             let update = match effects.remove(&record.peer.device()) {
                 Some(deployments::Effect::Tell(told)) => Some(update_message(&self.urls, &told, now)),
@@ -179,7 +187,7 @@ impl Desk {
             Welcome {
                 keys: keys.get(&record.peer.org()).cloned().unwrap_or_default(),
                 update,
-                extensions: extensions(&record.peer),
+                extensions: extensions(&record.peer, on.get(&record.peer.device()).copied().unwrap_or_default()),
                 ..Welcome::default()
             }
         };

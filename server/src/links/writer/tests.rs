@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use muster_link::{FirmwareReport, Join, JoinMeta, StatusUpdate};
+use muster_link::{FirmwareReport, HealthReport, Join, JoinMeta, StatusUpdate};
 use sqlx::PgPool;
 use tokio::sync::oneshot;
 use uuid::Uuid;
@@ -338,4 +338,59 @@ async fn of_each_device_a_bounded_number_of_links_is_remembered_for_a_bounded_ti
     let kept: Vec<Uuid> = links.past(0).await.into_iter().map(|(link, _)| link).collect();
     assert_eq!(kept, newest[30..]);
     assert_eq!(links.past(1).await, []);
+}
+
+#[sqlx::test(migrator = "crate::platform::db::MIGRATOR")]
+async fn last_report_of_each_kind_is_kept_and_the_product_says_which_extensions_there_are(db: PgPool) {
+    let mut links = Links::new(db.clone(), 3).await;
+    sqlx::query("UPDATE products SET extensions = '{health,geo}'")
+        .execute(&db)
+        .await
+        .unwrap();
+    sqlx::query("UPDATE devices SET extensions_off = '{geo}' WHERE identifier = 'd-1'")
+        .execute(&db)
+        .await
+        .unwrap();
+    let (first, second) = (links.link(), links.link());
+    let answers = [links.join(0, first, "1.0.0"), links.join(1, second, "1.0.0")];
+    links.write().await;
+    let mut allowed = Vec::new();
+    for answer in answers {
+        allowed.push(answer.await.unwrap().extensions.names());
+    }
+    assert_eq!(allowed, [vec!["health", "geo"], vec!["health"]]);
+
+    let mut report = |device: usize, report: Report| {
+        let place = links.wire.wait().unwrap();
+        links
+            .desk
+            .take(Entry::Report(links.peers[device].clone(), report, place));
+    };
+    for load in [1.0, 2.0] {
+        let metrics = [("load_1min".to_owned(), load)].into();
+        let health = HealthReport {
+            metrics,
+            ..HealthReport::default()
+        };
+        report(0, Report::Health(Box::new(health)));
+    }
+    report(0, Report::ConnectionTypes(vec!["wifi".into()]));
+    report(2, Report::ConnectionTypes(vec!["ethernet".into()]));
+    // One that is gone when it is written takes nothing with it.
+    sqlx::query("DELETE FROM devices WHERE identifier = 'd-2'")
+        .execute(&db)
+        .await
+        .unwrap();
+    for _ in 0..2 {
+        links.write().await;
+        let kept: Vec<(String, serde_json::Value)> =
+            sqlx::query_as("SELECT kind, report FROM device_reports ORDER BY kind")
+                .fetch_all(&db)
+                .await
+                .unwrap();
+        assert_eq!(kept.len(), 2, "{kept:?}");
+        assert_eq!(kept[0], ("connection_types".into(), serde_json::json!(["wifi"])));
+        assert_eq!(kept[1].1["metrics"], serde_json::json!({ "load_1min": 2 }));
+    }
+    assert_eq!(links.stage.platform().metrics.reports_dropped.get(), 0);
 }

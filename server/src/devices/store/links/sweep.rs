@@ -1,13 +1,14 @@
 //! What links write of devices, in batches and across orgs. Rows that more than one task writes are locked in the order of
 //! their devices, so that two batches never wait for each other.
 
+use muster_link::Extension;
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::accounts::OrgId;
 use crate::devices::model::{DeviceId, LinkId};
-use crate::devices::reported::{JoinRecord, Joined, LinkEnd, LinkStart};
+use crate::devices::reported::{DeviceReport, JoinRecord, Joined, LinkEnd, LinkStart};
 use crate::platform::nodes::NodeId;
 use crate::platform::sweep::Sweep;
 use crate::products::ProductId;
@@ -55,8 +56,10 @@ pub(in crate::devices) async fn join(
                  AND NOT EXISTS (SELECT FROM shared_secrets s WHERE s.id = n.credential_id AND s.deactivated_at IS NOT NULL)),
            old AS (
                SELECT s.device_id, s.firmware_uuid, s.firmware_version, s.update_status, s.node_id, s.address,
-                   CASE WHEN s.connection = 'connected' AND s.node_id <> $2 THEN s.link_id END AS elsewhere
-               FROM device_states s JOIN new USING (device_id)
+                   CASE WHEN s.connection = 'connected' AND s.node_id <> $2 THEN s.link_id END AS elsewhere,
+                   ARRAY(SELECT unnest(p.extensions) EXCEPT SELECT unnest(d.extensions_off)) AS extensions
+               FROM device_states s JOIN new USING (device_id) JOIN devices d ON d.id = s.device_id
+                   JOIN products p ON p.id = d.product_id
                ORDER BY s.device_id FOR UPDATE OF s),
            past AS (
                INSERT INTO device_links (link_id, device_id, node_id, ended_at, reason, address)
@@ -74,7 +77,7 @@ pub(in crate::devices) async fn join(
                firmware_since = CASE WHEN s.firmware_uuid IS DISTINCT FROM new.uuid THEN $1 ELSE s.firmware_since END
            FROM new JOIN old USING (device_id) WHERE s.device_id = new.device_id
            RETURNING s.device_id AS "device_id: DeviceId", old.firmware_uuid, old.firmware_version, old.update_status,
-               old.elsewhere AS "elsewhere: LinkId""#,
+               old.elsewhere AS "elsewhere: LinkId", old.extensions AS "extensions!""#,
         now,
         node.0,
         &ids,
@@ -103,8 +106,40 @@ pub(in crate::devices) async fn join(
         previous_version: row.firmware_version,
         in_flight: row.update_status.is_some(),
         elsewhere: row.elsewhere,
+        extensions: row
+            .extensions
+            .iter()
+            .filter_map(|name| Extension::named(name))
+            .collect(),
     });
     Ok(joined.collect())
+}
+
+/// Writes the last report of each kind. No kind of a device may stand in it twice; devices that are gone are left out.
+pub(in crate::devices) async fn upsert_reports(
+    conn: &mut PgConnection,
+    _proof: Sweep,
+    reports: &[DeviceReport],
+) -> sqlx::Result<()> {
+    let ids: Vec<Uuid> = reports.iter().map(|report| report.device.0).collect();
+    let kinds: Vec<String> = reports.iter().map(|report| report.kind.name().to_owned()).collect();
+    let times: Vec<OffsetDateTime> = reports.iter().map(|report| report.at).collect();
+    let texts: Vec<serde_json::Value> = reports.iter().map(|report| report.report.clone()).collect();
+    sqlx::query!(
+        "INSERT INTO device_reports (device_id, kind, at, report)
+         SELECT n.device_id, n.kind, n.at, n.report
+         FROM unnest($1::uuid[], $2::text[], $3::timestamptz[], $4::jsonb[]) AS n (device_id, kind, at, report)
+             JOIN devices d ON d.id = n.device_id
+         ORDER BY n.device_id, n.kind
+         ON CONFLICT (device_id, kind) DO UPDATE SET at = excluded.at, report = excluded.report",
+        &ids,
+        &kinds,
+        &times,
+        &texts
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
 }
 
 /// Writes links that were opened and have not joined. A newer link of the device stands.
