@@ -65,7 +65,7 @@ pub async fn live(fleet: Arc<Fleet>, index: usize, tls: Arc<ClientConfig>, mut m
                 let talked = match fleet.behaviour {
                     Behaviour::Good => talk(&fleet, wire, voice, &mut mode).await,
                     Behaviour::Flood => wire.flood(&heartbeats(&mut voice, FLOOD).unwrap_or_default()).await,
-                    Behaviour::Deaf => deaf(wire, &mut voice).await,
+                    Behaviour::Deaf => deaf(wire).await,
                 };
                 let reason = match talked {
                     Ok(()) => "told to".to_owned(),
@@ -134,8 +134,10 @@ fn is_reply_to(frame: &Frame<'_>, reference: u64) -> bool {
 
 /// Heartbeats of one write of a flood.
 const FLOOD: usize = 64;
-/// Heartbeats that a deaf device sends at first: less than what makes a flood, and more than the kernel holds replies for.
+/// Heartbeats that a deaf device sends at first: less than what makes a flood. The replies carry the reference, which is
+/// this long, and are more than the kernel holds.
 const DEAF_BURST: usize = 20_000;
+const DEAF_REFERENCE: usize = 600;
 /// … and each tenth of a second after that.
 const DEAF_RATE: usize = 10;
 
@@ -148,11 +150,13 @@ fn heartbeats(voice: &mut Voice, count: usize) -> anyhow::Result<Vec<u8>> {
 }
 
 /// Sends within the limits, reads nothing.
-async fn deaf(mut wire: Wire, voice: &mut Voice) -> anyhow::Result<()> {
-    wire.send_deaf(&heartbeats(voice, DEAF_BURST)?).await?;
+async fn deaf(mut wire: Wire) -> anyhow::Result<()> {
+    let text = format!(r#"[null,"{}","phoenix","heartbeat",{{}}]"#, "9".repeat(DEAF_REFERENCE));
+    let beat = ws::text(&text, rand::random());
+    wire.send_deaf(&beat.repeat(DEAF_BURST)).await?;
     loop {
         sleep(Duration::from_millis(100)).await;
-        wire.send_deaf(&heartbeats(voice, DEAF_RATE)?).await?;
+        wire.send_deaf(&beat.repeat(DEAF_RATE)).await?;
     }
 }
 
@@ -162,9 +166,10 @@ async fn talk(fleet: &Fleet, mut wire: Wire, mut voice: Voice, mode: &mut watch:
     // The runtime has one timer wheel for all links.
     let mut beat = tokio::time::interval_at(Instant::now() + fleet.heartbeat, fleet.heartbeat);
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    // Devices do not report all at once.
+    // Devices do not report all at once, nor in the same second as they are asked for it first.
     let every = fleet.health.unwrap_or(Duration::from_hours(24));
-    let mut health = tokio::time::interval_at(Instant::now() + every.mul_f64(rand::random()), every);
+    let first = every.mul_f64(rand::random()).max(FIRST_HEALTH);
+    let mut health = tokio::time::interval_at(Instant::now() + first, every);
     health.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut unanswered: Option<(u64, u64)> = None;
     loop {
@@ -208,6 +213,9 @@ async fn report_health(fleet: &Fleet, wire: &mut Wire, voice: &mut Voice) -> any
     }
     Ok(())
 }
+
+/// The first report that nobody asked for comes no sooner than this.
+const FIRST_HEALTH: Duration = Duration::from_secs(3);
 
 /// Counts a push and does what a device at once does.
 async fn hear(fleet: &Fleet, wire: &mut Wire, voice: &mut Voice, text: &str) -> anyhow::Result<()> {
