@@ -86,7 +86,6 @@ pub const GPT_NAME_MAX: usize = 36;
 pub const SLAVES_DEPTH_MAX: usize = 3;
 /// How many devices it looks at on each level.
 pub const SLAVES_MAX: usize = 64;
-/// Bytes read or inflated at a time.
 /// Bytes of a large resource that are inflated, hashed and written at a time.
 pub const PIECE: usize = 2 * SEGMENT;
 /// Most pieces that are in memory when one thread inflates and another writes.

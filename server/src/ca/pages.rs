@@ -8,7 +8,7 @@ use super::views::{DeletePage, IndexPage};
 use crate::accounts::{Org, Role};
 use crate::app::App;
 use crate::products::views::org_frame;
-use crate::web::forms::{Form, Wrong, wrong};
+use crate::web::forms::{Confirmed, Form, Wrong, wrong};
 use crate::web::page::{self, Section, path};
 use crate::web::{Error, OrNotFound as _, extract};
 
@@ -101,12 +101,6 @@ pub async fn confirm(request: HttpRequest, app: web::Data<App>, org: Org) -> Res
     page::ok(&asking(&request, &org, ca, Wrong::nothing()))
 }
 
-/// The serial number, typed again.
-#[derive(Debug, serde::Deserialize)]
-pub struct Confirmed {
-    confirm: String,
-}
-
 /// Removes a CA.
 pub async fn delete(
     request: HttpRequest,
@@ -115,7 +109,7 @@ pub async fn delete(
     Form(form): Form<Confirmed>,
 ) -> Result<HttpResponse, Error> {
     let ca = ca(&request, &app, &org).await?;
-    if form.confirm.trim() != ca.serial {
+    if !form.is(&ca.serial) {
         let wrong = wrong(Error::invalid("confirm", "is not the serial number of this CA"))?;
         return page::invalid(&asking(&request, &org, ca, wrong));
     }

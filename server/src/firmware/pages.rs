@@ -15,7 +15,7 @@ use crate::devices::service as devices;
 use crate::keys::service as keys;
 use crate::products::Product;
 use crate::products::views::frame;
-use crate::web::forms::{Form, Wrong, wrong};
+use crate::web::forms::{Confirmed, Form, Wrong, wrong};
 use crate::web::page::{self, Section, path};
 use crate::web::{Error, OrNotFound as _, csrf, extract};
 
@@ -139,12 +139,6 @@ pub async fn confirm(request: HttpRequest, app: web::Data<App>, product: Product
     page::ok(&asking(&request, &product, row, Wrong::nothing()))
 }
 
-/// The version, typed again.
-#[derive(Debug, serde::Deserialize)]
-pub struct Confirmed {
-    confirm: String,
-}
-
 /// Deletes firmware, unless a release uses it.
 pub async fn delete(
     request: HttpRequest,
@@ -153,7 +147,7 @@ pub async fn delete(
     Form(form): Form<Confirmed>,
 ) -> Result<HttpResponse, Error> {
     let row = firmware(&request, &app, &product).await?;
-    let done = if form.confirm.trim() == row.firmware.version {
+    let done = if form.is(&row.firmware.version) {
         service::delete(&app.platform, &product, row.firmware.uuid)
             .await
             .map_err(refusal)

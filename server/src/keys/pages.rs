@@ -8,7 +8,7 @@ use super::views::{DeletePage, IndexPage};
 use crate::accounts::{Org, Role};
 use crate::app::App;
 use crate::products::views::org_frame;
-use crate::web::forms::{Form, Wrong, wrong};
+use crate::web::forms::{Confirmed, Form, Wrong, wrong};
 use crate::web::page::{self, Section, path};
 use crate::web::{Error, OrNotFound as _, extract};
 
@@ -92,12 +92,6 @@ pub async fn confirm(request: HttpRequest, app: web::Data<App>, org: Org) -> Res
     page::ok(&asking(&request, &org, key, Wrong::nothing()))
 }
 
-/// The name, typed again.
-#[derive(Debug, serde::Deserialize)]
-pub struct Confirmed {
-    confirm: String,
-}
-
 /// Trusts a key no longer.
 pub async fn delete(
     request: HttpRequest,
@@ -106,7 +100,7 @@ pub async fn delete(
     Form(form): Form<Confirmed>,
 ) -> Result<HttpResponse, Error> {
     let key = key(&request, &app, &org).await?;
-    let done = if form.confirm.trim() == key.name {
+    let done = if form.is(&key.name) {
         service::delete(&app.platform, &org, &key.name).await.map_err(refusal)
     } else {
         Err(Error::invalid("confirm", "is not the name of this key"))

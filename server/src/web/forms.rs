@@ -16,6 +16,19 @@ const MAX_BYTES: usize = 128 * 1024;
 #[derive(Debug)]
 pub struct Form<T>(pub T);
 
+/// A name that is typed again before its thing is deleted.
+#[derive(Debug, serde::Deserialize)]
+pub struct Confirmed {
+    confirm: String,
+}
+
+impl Confirmed {
+    /// Whether it is this name; spaces around it do not count.
+    pub fn is(&self, name: &str) -> bool {
+        self.confirm.trim() == name
+    }
+}
+
 #[derive(Debug, serde::Deserialize)]
 struct Token {
     csrf: Option<String>,

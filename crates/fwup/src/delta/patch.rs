@@ -210,21 +210,7 @@ fn read_windows(new: &mut Next<'_>, count: usize, ended: &mut bool) -> Result<Ve
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::vcdiff::{Decoder, Source};
-
-    struct Whole<'a>(&'a [u8]);
-
-    impl Source for Whole<'_> {
-        fn len(&self) -> u64 {
-            self.0.len() as u64
-        }
-
-        fn read_at(&mut self, offset: u64, buf: &mut [u8]) -> Result<(), Error> {
-            let begin = offset as usize;
-            buf.copy_from_slice(&self.0[begin..begin + buf.len()]);
-            Ok(())
-        }
-    }
+    use crate::vcdiff::Decoder;
 
     /// Bytes in which no two places are alike.
     fn noise(len: usize) -> Vec<u8> {
@@ -261,7 +247,7 @@ mod tests {
         assert!((1 << 20..(1 << 20) + 20_000).contains(&patch.len()), "{}", patch.len());
 
         let (mut decoder, mut input, mut made) = (Decoder::default(), fill(&patch), 0);
-        while let count @ 1.. = decoder.read(&mut input, &mut Whole(&old), &mut buf).unwrap() {
+        while let count @ 1.. = decoder.read(&mut input, &mut old.as_slice(), &mut buf).unwrap() {
             assert!(buf[..count] == new[made..made + count]);
             made += count;
         }

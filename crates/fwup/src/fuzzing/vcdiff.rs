@@ -1,27 +1,10 @@
 //! Patches of any bytes, and patches that are made of two rows of bytes and undone.
 
 use super::recipe::Bytes;
-use crate::{
-    error::Error,
-    vcdiff::{Decoder, Encoder, HEADER, Index, Source, VcdiffError, View},
-};
+use crate::vcdiff::{Decoder, Encoder, HEADER, Index, VcdiffError, View};
 
 /// A patch of a few bytes may make gigabytes; so much of them is enough.
 const MADE_MAX: usize = 1 << 20;
-
-struct Old<'a>(&'a [u8]);
-
-impl Source for Old<'_> {
-    fn len(&self) -> u64 {
-        self.0.len() as u64
-    }
-
-    fn read_at(&mut self, offset: u64, buf: &mut [u8]) -> Result<(), Error> {
-        let begin = offset as usize;
-        buf.copy_from_slice(&self.0[begin..begin + buf.len()]);
-        Ok(())
-    }
-}
 
 pub(super) fn run(data: &[u8]) {
     let mut input = Bytes(data);
@@ -42,7 +25,7 @@ pub(super) fn run(data: &[u8]) {
     }
 }
 
-fn undone(mut patch: &[u8], old: &[u8], piece: usize) -> Result<Vec<u8>, VcdiffError> {
+fn undone(mut patch: &[u8], mut old: &[u8], piece: usize) -> Result<Vec<u8>, VcdiffError> {
     let (mut decoder, mut buf, mut out) = (Decoder::default(), vec![0; piece], Vec::new());
     while out.len() < MADE_MAX {
         let mut input = |buf: &mut [u8]| {
@@ -51,7 +34,7 @@ fn undone(mut patch: &[u8], old: &[u8], piece: usize) -> Result<Vec<u8>, VcdiffE
             patch = &patch[count..];
             Ok(count)
         };
-        let count = decoder.read(&mut input, &mut Old(old), &mut buf)?;
+        let count = decoder.read(&mut input, &mut old, &mut buf)?;
         out.extend_from_slice(&buf[..count]);
         if count < piece {
             break;

@@ -40,6 +40,19 @@ pub(crate) trait Source {
     fn read_at(&mut self, offset: u64, buf: &mut [u8]) -> Result<(), Error>;
 }
 
+#[cfg(any(test, feature = "fuzzing"))]
+impl Source for &[u8] {
+    fn len(&self) -> u64 {
+        <[u8]>::len(self) as u64
+    }
+
+    fn read_at(&mut self, offset: u64, buf: &mut [u8]) -> Result<(), Error> {
+        let begin = offset as usize;
+        buf.copy_from_slice(&self[begin..begin + buf.len()]);
+        Ok(())
+    }
+}
+
 /// Hands out the patch: fills the front of a buffer and tells how much, 0 at the end.
 pub(crate) type Input<'a> = dyn FnMut(&mut [u8]) -> Result<usize, Error> + 'a;
 

@@ -5,19 +5,7 @@ use std::io::Read as _;
 use proptest::prelude::*;
 
 use super::{decode::MAGIC, *};
-use crate::{caps, error::Error};
-
-impl Source for &[u8] {
-    fn len(&self) -> u64 {
-        <[u8]>::len(self) as u64
-    }
-
-    fn read_at(&mut self, offset: u64, buf: &mut [u8]) -> Result<(), Error> {
-        let begin = offset as usize;
-        buf.copy_from_slice(&self[begin..begin + buf.len()]);
-        Ok(())
-    }
-}
+use crate::caps;
 
 /// Undoes a patch with buffers of a size; the patch comes in pieces of 7 bytes.
 fn undo(patch: &[u8], mut source: &[u8], piece: usize) -> Result<Vec<u8>, VcdiffError> {

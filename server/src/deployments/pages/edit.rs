@@ -13,7 +13,7 @@ use crate::firmware::service as firmware;
 use crate::products::Product;
 use crate::products::views::frame;
 use crate::web::Error;
-use crate::web::forms::{Form, Wrong, split_words, wrong};
+use crate::web::forms::{Confirmed, Form, Wrong, split_words, wrong};
 use crate::web::page::{self, Section};
 
 /// How many updates at once a new deployment begins with.
@@ -208,12 +208,6 @@ pub async fn confirm(request: HttpRequest, app: web::Data<App>, product: Product
     page::ok(&asking(&request, &product, &group, Wrong::nothing()))
 }
 
-/// The name, typed again.
-#[derive(Debug, serde::Deserialize)]
-pub struct Confirmed {
-    confirm: String,
-}
-
 /// Deletes a deployment.
 pub async fn delete(
     request: HttpRequest,
@@ -222,7 +216,7 @@ pub async fn delete(
     Form(form): Form<Confirmed>,
 ) -> Result<HttpResponse, Error> {
     let group = group(&request, &app, &product).await?;
-    let done = if form.confirm.trim() == group.name {
+    let done = if form.is(&group.name) {
         service::delete(&app.platform, &product, &group).await.map_err(refusal)
     } else {
         Err(Error::invalid("confirm", "is not the name of this deployment"))

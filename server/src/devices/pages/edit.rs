@@ -11,7 +11,7 @@ use crate::devices::views::{DeletePage, EditPage};
 use crate::products::Product;
 use crate::products::views::frame;
 use crate::web::Error;
-use crate::web::forms::{Form, Wrong, split_words, wrong};
+use crate::web::forms::{Confirmed, Form, Wrong, split_words, wrong};
 use crate::web::page::{self, Section};
 
 /// A device as it is filled in.
@@ -182,12 +182,6 @@ fn asking<'a>(
     }
 }
 
-/// The name, typed again.
-#[derive(Debug, serde::Deserialize)]
-pub struct Confirmed {
-    confirm: String,
-}
-
 /// Deletes a device, or destroys a deleted one.
 pub async fn delete(
     request: HttpRequest,
@@ -196,7 +190,7 @@ pub async fn delete(
     Form(form): Form<Confirmed>,
 ) -> Result<HttpResponse, Error> {
     let device = device(&request, &app, &product).await?;
-    if form.confirm.trim() != device.identifier {
+    if !form.is(&device.identifier) {
         let wrong = wrong(Error::invalid("confirm", "is not the identifier of this device"))?;
         return page::invalid(&asking(&request, &product, &device, wrong));
     }

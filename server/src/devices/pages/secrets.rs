@@ -10,7 +10,7 @@ use crate::devices::service::secrets::{self, SecretError};
 use crate::devices::views::{SecretOffPage, SecretsPage};
 use crate::products::Product;
 use crate::products::views::frame;
-use crate::web::forms::{Form, Wrong, wrong};
+use crate::web::forms::{Confirmed, Form, Wrong, wrong};
 use crate::web::page::{self, Section, path};
 use crate::web::{Error, OrNotFound as _, extract};
 
@@ -94,12 +94,6 @@ pub async fn confirm(request: HttpRequest, app: web::Data<App>, product: Product
     page::ok(&asking(&request, &product, secret, Wrong::nothing()))
 }
 
-/// The product's name, typed again.
-#[derive(Debug, serde::Deserialize)]
-pub struct Confirmed {
-    confirm: String,
-}
-
 /// Deactivates a secret; the links of devices that came by it end.
 pub async fn delete(
     request: HttpRequest,
@@ -108,7 +102,7 @@ pub async fn delete(
     Form(form): Form<Confirmed>,
 ) -> Result<HttpResponse, Error> {
     let secret = secret(&request, &app, &product).await?;
-    if form.confirm.trim() != product.name() {
+    if !form.is(product.name()) {
         let wrong = wrong(Error::invalid("confirm", "is not the name of this product"))?;
         return page::invalid(&asking(&request, &product, secret, wrong));
     }
