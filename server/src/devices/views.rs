@@ -446,6 +446,7 @@ pub(super) struct EditPage {
     pub description: String,
     pub tags: String,
     pub updates_enabled: bool,
+    pub connecting_code: String,
 }
 
 /// Asks before a device is deleted or destroyed.

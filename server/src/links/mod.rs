@@ -6,6 +6,7 @@
 //! [`writer`], both in batches; certificates are issued by [`renewals`].
 
 pub mod admission;
+mod archives;
 pub mod identities;
 mod intake;
 mod link;
@@ -42,7 +43,7 @@ use crate::deployments::Scheduler;
 use crate::devices::model::LinkId;
 use crate::devices::service as devices;
 use crate::devices::{DeviceId, Peer};
-use crate::firmware::FirmwareUrls;
+use crate::packages::PackageUrls;
 use crate::platform::Platform;
 use crate::platform::sweep::Sweep;
 
@@ -69,13 +70,13 @@ pub struct Tasks {
     identities: identities::Work,
     writer: writer::Work,
     renewals: renewals::Work,
-    urls: FirmwareUrls,
+    urls: PackageUrls,
     scheduler: Scheduler,
 }
 
 impl Links {
     /// The links of this node, and the tasks that serve them.
-    pub fn new(platform: Platform, urls: FirmwareUrls, scheduler: Scheduler) -> (Self, Tasks) {
+    pub fn new(platform: Platform, urls: PackageUrls, scheduler: Scheduler) -> (Self, Tasks) {
         let (identities, identity_work) = Identities::new();
         let (writer, writer_work) = Writer::new();
         let (renewals, renewal_work) = Renewals::new();
@@ -140,7 +141,12 @@ impl Links {
                     .connecting_codes
                     .with_label_values(&[if is_good { "good" } else { "failed" }])
                     .inc();
-                tracing::debug!(device.id = %peer.device(), is_good, "the code of connects was run");
+                if is_good {
+                    tracing::debug!(device.id = %peer.device(), "the code of connects was run");
+                } else {
+                    let reason = result.reason.as_deref();
+                    tracing::warn!(device.id = %peer.device(), reason, "the code of connects failed");
+                }
             }
             Relay::Script(_) | Relay::NoScripts(_) => drop(self.scripts.hear(peer.device(), said)),
             Relay::Console(_) | Relay::Shell(_) => self.terminals.hear(peer.device(), link, said),

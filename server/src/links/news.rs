@@ -10,13 +10,14 @@ use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::archives::Due;
 use super::registry::Registry;
 use super::session::Closing;
 use super::writer::{Entry, Writer, update_message};
 use crate::deployments::service as deployments;
 use crate::devices::DeviceId;
 use crate::devices::model::LinkId;
-use crate::firmware::FirmwareUrls;
+use crate::packages::PackageUrls;
 use crate::platform::Platform;
 use crate::platform::events::{self, Event, kind};
 use crate::platform::sweep::Sweep;
@@ -35,7 +36,7 @@ pub(super) async fn run(
     platform: Platform,
     proof: Sweep,
     registry: Arc<Registry>,
-    urls: FirmwareUrls,
+    urls: PackageUrls,
     writer: Writer,
     stop: CancellationToken,
 ) {
@@ -43,15 +44,22 @@ pub(super) async fn run(
         news: platform.events.subscribe(),
         last: 0,
         has_missed: false,
+        archives: Due::default(),
     };
     loop {
         let heard = tokio::select! {
             () = stop.cancelled() => return,
             heard = ear.listen(&platform, &registry) => heard,
+            // What could not be told is tried again, whether there is more news or not.
+            () = tokio::time::sleep(RETRY), if !ear.archives.is_empty() => Ok(Vec::new()),
         };
         let told = match heard {
-            Ok(assigned) if assigned.is_empty() => continue,
+            Ok(assigned) if assigned.is_empty() => Ok(()),
             Ok(assigned) => tell_all(&platform, proof, &registry, &urls, &writer, &assigned).await,
+            Err(error) => Err(error),
+        };
+        let told = match told {
+            Ok(()) => ear.archives.tell(&platform, proof, &registry, &urls).await,
             Err(error) => Err(error),
         };
         if let Err(error) = told {
@@ -67,6 +75,8 @@ struct Ear {
     news: broadcast::Receiver<Event>,
     last: i64,
     has_missed: bool,
+    /// Who may be due an archive and was not asked for yet.
+    archives: Due,
 }
 
 /// What was heard in one go.
@@ -124,6 +134,7 @@ impl Ear {
 
     fn hear(&mut self, event: &Event, registry: &Registry, heard: &mut Heard) {
         self.last = self.last.max(event.id);
+        self.archives.hear(event, registry);
         let device = DeviceId(event.subject_id);
         match event.kind.as_str() {
             kind::ASSIGNED if registry.has(device) => drop(heard.assigned.insert(device)),
@@ -139,7 +150,7 @@ async fn tell_all(
     platform: &Platform,
     proof: Sweep,
     registry: &Registry,
-    urls: &FirmwareUrls,
+    urls: &PackageUrls,
     writer: &Writer,
     devices: &[DeviceId],
 ) -> sqlx::Result<()> {
@@ -155,7 +166,7 @@ async fn tell(
     platform: &Platform,
     proof: Sweep,
     registry: &Registry,
-    urls: &FirmwareUrls,
+    urls: &PackageUrls,
     writer: &Writer,
     devices: &[DeviceId],
 ) -> sqlx::Result<()> {
@@ -244,6 +255,7 @@ mod tests {
             news: receiver,
             last: 0,
             has_missed: false,
+            archives: Due::default(),
         };
         assert_eq!(ear.listen(platform, &registry).await.unwrap(), []);
         assert_eq!(ear.listen(platform, &registry).await.unwrap(), [assigned]);

@@ -57,6 +57,7 @@ struct Said {
     description: Option<String>,
     tags: Option<Words>,
     updates_enabled: Option<Flag>,
+    connecting_code: Option<String>,
 }
 
 /// The parameters of a body, which may stand in an object `device`.
@@ -89,6 +90,7 @@ pub async fn create(
         description: said.description.unwrap_or_default(),
         tags: tags(&said.tags.unwrap_or_default())?,
         updates_enabled: said.updates_enabled.is_none_or(|flag| flag.0),
+        connecting_code: said.connecting_code.unwrap_or_default(),
     };
     let device = service::create(&app.platform, &product, registration).await?;
     let place = place(&product, &device.identifier);
@@ -131,6 +133,7 @@ pub async fn update(
         description: said.description,
         tags: said.tags.as_ref().map(tags).transpose()?.map(Tag::texts),
         updates_enabled: said.updates_enabled.map(|flag| flag.0),
+        connecting_code: said.connecting_code,
     };
     let device = service::update(&app.platform, &product, &device, &change).await?;
     let place = place(&product, &device.identifier);
@@ -174,6 +177,7 @@ impl From<ChangeError> for Error {
         match error {
             ChangeError::Forbidden(forbidden) => forbidden.into(),
             ChangeError::Description => Self::invalid("description", message),
+            ChangeError::Code => Self::invalid("connecting_code", message),
             ChangeError::Taken | ChangeError::TakenByDeleted => Self::invalid("identifier", message),
             ChangeError::NotDeleted => Self::Conflict(message),
             ChangeError::Certificate(_)

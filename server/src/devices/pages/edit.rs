@@ -22,6 +22,7 @@ pub struct Fields {
     description: String,
     tags: String,
     updates_enabled: Option<String>,
+    connecting_code: String,
 }
 
 fn form(request: &HttpRequest, product: &Product, fields: Fields, wrong: Wrong) -> EditPage {
@@ -36,6 +37,7 @@ fn form(request: &HttpRequest, product: &Product, fields: Fields, wrong: Wrong) 
         description: fields.description,
         tags: fields.tags,
         updates_enabled: fields.updates_enabled.is_some(),
+        connecting_code: fields.connecting_code,
     }
 }
 
@@ -78,7 +80,13 @@ fn registration(fields: &Fields) -> Result<Registration, Error> {
         description: description(fields)?,
         tags: tags(fields)?,
         updates_enabled: fields.updates_enabled.is_some(),
+        connecting_code: code(fields),
     })
+}
+
+/// The code as it is stored: browsers send lines that end as on paper.
+fn code(fields: &Fields) -> String {
+    fields.connecting_code.replace("\r\n", "\n")
 }
 
 fn tags(fields: &Fields) -> Result<Vec<Tag>, Error> {
@@ -97,11 +105,13 @@ fn description(fields: &Fields) -> Result<String, Error> {
 /// The form of a device that is there.
 pub async fn edit(request: HttpRequest, app: web::Data<App>, product: Product) -> Result<HttpResponse, Error> {
     let device = device(&request, &app, &product).await?;
+    let mut conn = app.platform.db.acquire().await?;
     let fields = Fields {
         identifier: device.identifier.clone(),
         description: device.description.clone(),
         tags: device.tags.join(", "),
         updates_enabled: device.updates_enabled.then(|| "on".to_owned()),
+        connecting_code: service::connecting_code(&mut conn, product.org(), device.id).await?,
     };
     page::ok(&old(&request, &product, fields, Wrong::nothing()))
 }
@@ -152,6 +162,7 @@ fn change(fields: &Fields, were_on: bool) -> Result<Change, Error> {
         description: Some(description(fields)?),
         tags: Some(Tag::texts(tags(fields)?)),
         updates_enabled: (on != were_on).then_some(on),
+        connecting_code: Some(code(fields)),
     })
 }
 

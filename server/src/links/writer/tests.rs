@@ -63,7 +63,7 @@ impl Links {
             ));
         }
         let (scheduler, _) = Scheduler::new();
-        let urls = stage.app.firmware_urls.clone();
+        let urls = stage.app.package_urls.clone();
         Self {
             desk: Desk::new(platform, Sweep::of_the_server(), urls, scheduler),
             stage,

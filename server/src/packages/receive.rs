@@ -1,4 +1,4 @@
-//! Firmware out of a multipart form, for the API and the page alike.
+//! A package out of a multipart form, for the API and the page alike.
 
 use std::time::Duration as StdDuration;
 
@@ -7,13 +7,12 @@ use bytes::Bytes;
 use futures_util::StreamExt as _;
 use time::Duration;
 
-use super::model::Firmware;
+use super::Kind;
+use super::model::Package;
 use super::upload::{self, Upload, UploadError};
 use crate::platform::Platform;
 use crate::products::Product;
 
-/// The part that holds the archive.
-const FILE: &str = "firmware";
 /// The part that says after how many seconds it expires.
 const TTL: &str = "ttl";
 /// How long the parts beside the archive may be, together.
@@ -27,11 +26,15 @@ const DRAIN_TIME: StdDuration = StdDuration::from_secs(30);
 /// The longest time to live.
 const MAX_TTL: Duration = Duration::days(3650);
 
-/// Takes the form's archive as firmware of the product. Parts with other names are skipped.
+/// Takes the form's archive as a package of the product: the part that is named as its kind is. Parts with other names are skipped.
 ///
 /// # Errors
 /// [`UploadError`] says what is wrong. Nothing is left behind.
-pub async fn receive(platform: &Platform, product: &Product, mut form: Multipart) -> Result<Firmware, UploadError> {
+pub async fn receive<K: Kind>(
+    platform: &Platform,
+    product: &Product,
+    mut form: Multipart,
+) -> Result<Package<K>, UploadError> {
     let outcome = read_form(platform, product, &mut form).await;
     upload::count(platform, outcome.as_ref());
     if outcome.is_err() && !matches!(outcome, Err(UploadError::Interrupted | UploadError::Form(_))) {
@@ -40,12 +43,16 @@ pub async fn receive(platform: &Platform, product: &Product, mut form: Multipart
     outcome
 }
 
-async fn read_form(platform: &Platform, product: &Product, form: &mut Multipart) -> Result<Firmware, UploadError> {
+async fn read_form<K: Kind>(
+    platform: &Platform,
+    product: &Product,
+    form: &mut Multipart,
+) -> Result<Package<K>, UploadError> {
     let mut reading = None;
     let outcome = read_parts(platform, product, form, &mut reading).await;
     match (outcome, reading) {
         (Ok(ttl), Some(upload)) => upload.finish(ttl).await,
-        (Ok(_), None) => Err(UploadError::NoFile),
+        (Ok(_), None) => Err(UploadError::NoFile(K::WORD)),
         (Err(error), Some(upload)) => {
             upload.abort().await;
             Err(error)
@@ -54,16 +61,16 @@ async fn read_form(platform: &Platform, product: &Product, form: &mut Multipart)
     }
 }
 
-async fn read_parts(
+async fn read_parts<K: Kind>(
     platform: &Platform,
     product: &Product,
     form: &mut Multipart,
-    reading: &mut Option<Upload>,
+    reading: &mut Option<Upload<K>>,
 ) -> Result<Option<Duration>, UploadError> {
     let (mut ttl, mut other) = (None, 0);
     while let Some(field) = patient(form.next()).await? {
         let mut field = field.map_err(unreadable)?;
-        if field.name() == Some(FILE) && reading.is_none() {
+        if field.name() == Some(K::WORD) && reading.is_none() {
             let upload = reading.insert(upload::begin(platform, product).await?);
             while let Some(bytes) = next_bytes(&mut field).await? {
                 upload.write(&bytes).await?;

@@ -5,7 +5,8 @@ use sqlx::PgPool;
 use time::Duration;
 
 use super::*;
-use crate::firmware::{FirmwareId, Holder};
+use crate::firmware::FirmwareId;
+use crate::packages::Holder;
 
 /// A link of a device to what was uploaded, and the archive's bytes.
 async fn linked(stage: &Stage) -> (String, Vec<u8>) {
@@ -17,7 +18,7 @@ async fn linked(stage: &Stage) -> (String, Vec<u8>) {
         .await
         .unwrap();
     let (now, holder) = (stage.platform().clock.now(), Holder::Device(uuid::Uuid::from_u128(9)));
-    let url = stage.app.firmware_urls.sign(product.org().id(), id, holder, now);
+    let url = stage.app.package_urls.sign(product.org().id(), id, holder, now);
     let path = url.strip_prefix("https://localhost:4001").unwrap().to_owned();
     (path, bytes)
 }
@@ -59,7 +60,7 @@ async fn a_link_gives_the_archive_and_any_part_of_it(db: PgPool) {
     assert_eq!(outside.header(header::CONTENT_RANGE), format!("bytes */{size}"));
     let several = fetch(&stage, &path, "bytes=0-1,4-5").await;
     assert_eq!((several.status.as_u16(), several.bytes.len()), (200, size));
-    let sent = stage.platform().metrics.firmware_bytes_sent.get();
+    let sent = stage.platform().metrics.package_bytes_sent.get();
     assert!(sent >= 3 * size as u64, "{sent}");
 }
 
@@ -88,7 +89,7 @@ async fn links_that_ended_or_are_foreign_are_403_with_a_sentence(db: PgPool) {
     let stage = Stage::new(db).await;
     let (path, _) = linked(&stage).await;
     let (file, query) = path.split_once('?').unwrap();
-    let foreign = "This link is not valid for this firmware.";
+    let foreign = "This link is not valid for this file.";
     for bad in [
         file.to_owned(),
         format!("{file}?{}", query.replace("expires=", "expires=1")),

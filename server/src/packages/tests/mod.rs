@@ -1,4 +1,4 @@
-//! Uploads, and what becomes of them. The archives are fwup's own, or made here.
+//! Uploads, and what becomes of them, by firmware, which is the oldest kind. The archives are fwup's own, or made here.
 
 mod download;
 mod upload;
@@ -22,7 +22,7 @@ const ALPHA: &str = include_str!("../../../../tests/fixtures/fwup/keys/alpha.pri
 const BETA: &str = include_str!("../../../../tests/fixtures/fwup/keys/beta.priv");
 const FIRMWARES: &str = "/api/orgs/acme/products/kiosk/firmwares";
 
-fn alpha() -> PrivateKey {
+pub(crate) fn alpha() -> PrivateKey {
     ALPHA.parse().unwrap()
 }
 
@@ -31,7 +31,7 @@ fn beta() -> PrivateKey {
 }
 
 /// An archive with these lines of metadata and one resource of `size` bytes that do not compress.
-fn archive(lines: &str, size: usize, key: &PrivateKey) -> Vec<u8> {
+pub(crate) fn archive(lines: &str, size: usize, key: &PrivateKey) -> Vec<u8> {
     let dir = tempfile::tempdir().unwrap();
     let mut state = 1_u64;
     let mut bytes = Vec::with_capacity(size);
@@ -56,28 +56,28 @@ fn archive(lines: &str, size: usize, key: &PrivateKey) -> Vec<u8> {
 }
 
 /// Lines of metadata of a kiosk.
-fn kiosk(version: &str) -> String {
+pub(crate) fn kiosk(version: &str) -> String {
     format!(
         "meta-product=\"kiosk\"\nmeta-version=\"{version}\"\nmeta-platform=\"generic\"\nmeta-architecture=\"x86_64\""
     )
 }
 
 /// An admin of acme with the product kiosk, who trusts alpha; and a token.
-async fn owner(stage: &Stage) -> (Viewer, Product, String) {
+pub(crate) async fn owner(stage: &Stage) -> (Viewer, Product, String) {
     let (viewer, product) = stage.product("acme", "ada@x.io", "kiosk").await;
     let token = stage.token(&viewer).await;
     trust(stage, &token, "acme", &alpha()).await;
     (viewer, product, token)
 }
 
-async fn trust(stage: &Stage, token: &str, org: &str, key: &PrivateKey) {
+pub(crate) async fn trust(stage: &Stage, token: &str, org: &str, key: &PrivateKey) {
     let body = json!({"name": "prod", "key": key.public().to_string()});
     let answer = stage.post(token, &format!("/api/orgs/{org}/keys"), body).await;
     assert_eq!(answer.status, 201);
 }
 
 /// A form with these parts, as a client sends it.
-fn form(parts: &[(&str, &[u8])]) -> Vec<u8> {
+pub(crate) fn form(parts: &[(&str, &[u8])]) -> Vec<u8> {
     let mut body = Vec::new();
     for (name, bytes) in parts {
         body.extend_from_slice(
@@ -90,7 +90,7 @@ fn form(parts: &[(&str, &[u8])]) -> Vec<u8> {
     body
 }
 
-async fn send(stage: &Stage, token: &str, path: &str, body: Vec<u8>) -> Answer {
+pub(crate) async fn send(stage: &Stage, token: &str, path: &str, body: Vec<u8>) -> Answer {
     let request = TestRequest::post()
         .uri(path)
         .insert_header((header::CONTENT_TYPE, "multipart/form-data; boundary=limit"))

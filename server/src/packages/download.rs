@@ -1,4 +1,4 @@
-//! Archives by signed links: what devices fetch.
+//! Packages by signed links: what devices fetch.
 //!
 //! Pieces are read from the store by range, the next one while one is sent; nothing is read whole.
 
@@ -11,9 +11,9 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt as _};
 
-use super::model::FirmwareId;
+use super::Kind;
+use super::model::Stored;
 use super::range::{Asked, asked};
-use super::store::{self, Archive};
 use super::url::{LinkError, Signed, Ticket};
 use crate::accounts::OrgId;
 use crate::app::App;
@@ -28,14 +28,14 @@ const AHEAD: usize = 2;
 /// What the name of an archive ends in.
 const SUFFIX: &str = ".fw";
 
-/// `GET /firmware/{org}/{file}`, `HEAD` too: an archive or a part of it.
-pub async fn file(
+/// `GET /{folder}/{org}/{file}`, `HEAD` too: an archive or a part of it.
+pub async fn file<K: Kind>(
     request: HttpRequest,
     app: web::Data<App>,
     signed: Result<Query<Signed>, Error>,
 ) -> Result<HttpResponse, Error> {
-    let ticket = ticket(&request, &app, signed)?;
-    let archive = find(&app, ticket).await?;
+    let ticket: Ticket<K> = ticket(&request, &app, signed)?;
+    let archive = find(&app, &ticket).await?;
     let etag = etag(&archive);
     let text = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
     let wanted = text(header::RANGE).filter(|_| text(header::IF_RANGE).is_none_or(|condition| condition == etag));
@@ -72,14 +72,13 @@ pub async fn file(
     Ok(response.body(SizedStream::new(length, body)))
 }
 
-fn ticket(request: &HttpRequest, app: &App, signed: Result<Query<Signed>, Error>) -> Result<Ticket, Error> {
+fn ticket<K: Kind>(request: &HttpRequest, app: &App, signed: Result<Query<Signed>, Error>) -> Result<Ticket<K>, Error> {
     let org: OrgId = extract::name(request, "org")?.parse().or(Err(Error::NotFound))?;
     let file = extract::name(request, "file")?;
-    let firmware = file.strip_suffix(SUFFIX).or_404()?;
-    let firmware: FirmwareId = firmware.parse().or(Err(Error::NotFound))?;
+    let package: K = file.strip_suffix(SUFFIX).or_404()?.parse().or(Err(Error::NotFound))?;
     let signed = signed.map_err(|_| refused(LinkError::Foreign))?;
-    app.firmware_urls
-        .check(org, firmware, &signed.0, app.platform.clock.now())
+    app.package_urls
+        .check(org, package, &signed.0, app.platform.clock.now())
         .map_err(refused)
 }
 
@@ -87,19 +86,19 @@ fn refused(error: LinkError) -> Error {
     Error::Forbidden(error.to_string())
 }
 
-async fn find(app: &App, ticket: Ticket) -> Result<Arc<Archive>, Error> {
-    if let Some(archive) = app.firmware_urls.recent(&ticket) {
+async fn find<K: Kind>(app: &App, ticket: &Ticket<K>) -> Result<Arc<Stored>, Error> {
+    if let Some(archive) = app.package_urls.recent(ticket) {
         return Ok(archive);
     }
     let mut conn = app.platform.db.acquire().await?;
-    let archive = store::find_archive(&mut conn, &ticket).await?.or_404()?;
-    Ok(app.firmware_urls.remember(ticket, archive))
+    let archive = K::stored(&mut conn, ticket).await?.or_404()?;
+    Ok(app.package_urls.remember(ticket, archive))
 }
 
 /// The bytes of a range, piece after piece.
 fn pieces(
     platform: Platform,
-    archive: Arc<Archive>,
+    archive: Arc<Stored>,
     range: Range<u64>,
 ) -> impl stream::Stream<Item = Result<Bytes, BlobError>> {
     let end = range.end;
@@ -110,7 +109,7 @@ fn pieces(
             async move {
                 let piece = platform.blobs.read(&archive.blob, start..end.min(start + READ_BYTES));
                 let bytes = piece.await?;
-                platform.metrics.firmware_bytes_sent.inc_by(bytes.len() as u64);
+                platform.metrics.package_bytes_sent.inc_by(bytes.len() as u64);
                 Ok(bytes)
             }
         })
@@ -123,8 +122,8 @@ fn pieces(
 }
 
 /// The row was there and the blob is not: deleted meanwhile, or the store has lost it.
-fn unreadable(app: &App, ticket: &Ticket, error: &BlobError) -> Error {
-    app.firmware_urls.forget(ticket);
+fn unreadable<K: Kind>(app: &App, ticket: &Ticket<K>, error: &BlobError) -> Error {
+    app.package_urls.forget(ticket);
     if error.is_not_found() {
         return Error::NotFound;
     }
@@ -137,7 +136,7 @@ fn outside(size: u64) -> HttpResponse {
         .finish()
 }
 
-fn etag(archive: &Archive) -> String {
+fn etag(archive: &Stored) -> String {
     use std::fmt::Write as _;
     let mut text = String::from("\"");
     for byte in &archive.sha256 {

@@ -6,8 +6,9 @@ use time::Duration;
 
 use super::*;
 use crate::accounts::Role;
-use crate::firmware::service;
-use crate::firmware::upload::{UploadError, begin, begin_up_to};
+use crate::firmware::FirmwareId;
+use crate::packages::service;
+use crate::packages::upload::{UploadError, begin, begin_up_to};
 use crate::platform::blobs::BlobName;
 use crate::platform::sweep::Sweep;
 
@@ -241,7 +242,9 @@ async fn forms_that_hold_no_whole_archive_are_422(db: PgPool) {
 async fn an_oversized_upload_ends_at_the_limit(db: PgPool) {
     let stage = Stage::new(db).await;
     let (_, product, _) = owner(&stage).await;
-    let mut upload = begin_up_to(stage.platform(), &product, 50_000).await.unwrap();
+    let mut upload = begin_up_to::<FirmwareId>(stage.platform(), &product, 50_000)
+        .await
+        .unwrap();
     upload.write(&KIOSK_1_0[..50_000]).await.unwrap();
     let error = upload.write(&KIOSK_1_0[50_000..50_001]).await.unwrap_err();
     assert!(matches!(error, UploadError::TooLarge(50_000)));
@@ -258,7 +261,7 @@ async fn a_client_that_hangs_up_leaves_nothing(db: PgPool) {
     let stage = Stage::new(db).await;
     let (_, product, _) = owner(&stage).await;
     let bytes = archive(&kiosk("1.0.0"), 7 * 1024 * 1024, &alpha());
-    let mut upload = begin(stage.platform(), &product).await.unwrap();
+    let mut upload = begin::<FirmwareId>(stage.platform(), &product).await.unwrap();
     for piece in bytes[..6 * 1024 * 1024].chunks(30_000) {
         upload.write(piece).await.unwrap();
     }
@@ -288,9 +291,9 @@ async fn a_store_that_fails_is_our_failure_and_leaves_no_row(db: PgPool) {
 async fn what_changes_during_an_upload_is_noticed_at_its_end(db: PgPool) {
     let stage = Stage::new(db).await;
     let (_, product, token) = owner(&stage).await;
-    let mut first = begin(stage.platform(), &product).await.unwrap();
-    let mut second = begin(stage.platform(), &product).await.unwrap();
-    let mut third = begin(stage.platform(), &product).await.unwrap();
+    let mut first = begin::<FirmwareId>(stage.platform(), &product).await.unwrap();
+    let mut second = begin::<FirmwareId>(stage.platform(), &product).await.unwrap();
+    let mut third = begin::<FirmwareId>(stage.platform(), &product).await.unwrap();
     for upload in [&mut first, &mut second, &mut third] {
         upload.write(KIOSK_1_0).await.unwrap();
     }
@@ -397,7 +400,7 @@ async fn the_sweep_removes_what_expired_and_what_no_row_has(db: PgPool) {
         .finish()
         .await
         .unwrap();
-    let sweep = || service::sweep(stage.platform(), Sweep::of_the_server());
+    let sweep = || service::sweep::<FirmwareId>(stage.platform(), Sweep::of_the_server());
     stage.platform().clock.advance(Duration::minutes(59));
     sweep().await.unwrap();
     assert_eq!(rows_and_blobs(&stage).await, (2, 3));

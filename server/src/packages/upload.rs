@@ -1,4 +1,4 @@
-//! An upload: bytes that become firmware once the last of them was checked.
+//! An upload: bytes that become a package once the last of them was checked.
 //!
 //! In one pass the bytes go to the object store and, through a bounded queue, to a thread that reads them as an archive.
 //! The store shows the blob only after the row was written, and the row is committed only after the store has the blob.
@@ -11,14 +11,15 @@ use time::Duration;
 use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
 use tokio::task::JoinHandle;
 
+use super::Kind;
 use super::inspect::{Inspected, inspect};
-use super::model::{self, Facts, FactsError, Firmware, FirmwareId, MAX_ARCHIVE_BYTES};
-use super::store::{self, NewFirmware};
+use super::model::{self, Facts, FactsError, MAX_ARCHIVE_BYTES, New, Package};
+use super::service;
 use crate::accounts::{Forbidden, Role};
 use crate::audit::{self, Act, Actor, Subject};
 use crate::keys::{self, SigningKey};
 use crate::platform::blobs::{BlobError, BlobName, Writer};
-use crate::platform::events::{self, News, kind};
+use crate::platform::events::{self, News};
 use crate::platform::{Platform, db};
 use crate::products::{self, Product};
 
@@ -30,14 +31,14 @@ const PIECE_BYTES: usize = 128 * 1024;
 /// Pieces that wait for the reading thread.
 const QUEUE: usize = 8;
 
-/// Why an upload did not become firmware. Each is a sentence for the person who uploaded.
+/// Why an upload did not become a package. Each is a sentence for the person who uploaded.
 #[derive(Debug, thiserror::Error)]
 pub enum UploadError {
     /// The role is too low.
     #[error(transparent)]
     Forbidden(#[from] Forbidden),
     /// The org trusts no key yet.
-    #[error("This org has no signing key. Add the public key that your firmware is signed with, then upload again.")]
+    #[error("This org has no signing key. Add the public key that your archives are signed with, then upload again.")]
     NoKeys,
     /// There is no signature.
     #[error("The archive is not signed. Sign it with a key that this org trusts.")]
@@ -67,8 +68,8 @@ pub enum UploadError {
     #[error("The archive is larger than {} MiB, which is the most that is taken.", .0 / (1024 * 1024))]
     TooLarge(u64),
     /// The request holds no archive.
-    #[error("The request has no file part named \"firmware\".")]
-    NoFile,
+    #[error("The request has no file part named \"{0}\".")]
+    NoFile(&'static str),
     /// The request is not a form.
     #[error("The upload cannot be read: {0}.")]
     Form(String),
@@ -92,8 +93,8 @@ pub enum UploadError {
 impl From<sqlx::Error> for UploadError {
     fn from(error: sqlx::Error) -> Self {
         match db::violated(&error) {
-            Some("firmwares_uuid_key") => Self::UuidTaken,
-            Some("firmwares_signing_key_id_fkey") => Self::KeyGone,
+            Some("firmwares_uuid_key" | "archives_uuid_key") => Self::UuidTaken,
+            Some("firmwares_signing_key_id_fkey" | "archives_signing_key_id_fkey") => Self::KeyGone,
             _ => Self::Database(error),
         }
     }
@@ -123,7 +124,7 @@ impl UploadError {
             Self::UuidTaken | Self::VersionTaken => "taken",
             Self::ProductGone => "product_gone",
             Self::TooLarge(_) => "too_large",
-            Self::NoFile | Self::Form(_) | Self::Ttl => "form",
+            Self::NoFile(_) | Self::Form(_) | Self::Ttl => "form",
             Self::Interrupted => "interrupted",
             Self::Store(_) => "store",
             Self::Internal(_) | Self::Database(_) => "internal",
@@ -132,7 +133,7 @@ impl UploadError {
 }
 
 /// Counts how an upload ended; called once for each, by whoever receives it.
-pub(super) fn count(platform: &Platform, outcome: Result<&Firmware, &UploadError>) {
+pub(super) fn count<K>(platform: &Platform, outcome: Result<&Package<K>, &UploadError>) {
     let label = match outcome {
         Ok(_) => "stored",
         Err(error) => error.reason(),
@@ -142,11 +143,11 @@ pub(super) fn count(platform: &Platform, outcome: Result<&Firmware, &UploadError
 
 /// An upload under way. Dropped, it leaves nothing behind.
 #[derive(Debug)]
-pub struct Upload {
+pub struct Upload<K> {
     platform: Platform,
     product: Product,
     keys: Vec<SigningKey>,
-    id: FirmwareId,
+    id: K,
     blob: BlobName,
     writer: Writer,
     pending: BytesMut,
@@ -161,12 +162,16 @@ pub struct Upload {
 ///
 /// # Errors
 /// When the role is too low, the org has no key, or the store fails.
-pub async fn begin(platform: &Platform, product: &Product) -> Result<Upload, UploadError> {
+pub async fn begin<K: Kind>(platform: &Platform, product: &Product) -> Result<Upload<K>, UploadError> {
     begin_up_to(platform, product, MAX_ARCHIVE_BYTES).await
 }
 
 /// Begins an upload of at most `max` bytes.
-pub(super) async fn begin_up_to(platform: &Platform, product: &Product, max: u64) -> Result<Upload, UploadError> {
+pub(crate) async fn begin_up_to<K: Kind>(
+    platform: &Platform,
+    product: &Product,
+    max: u64,
+) -> Result<Upload<K>, UploadError> {
     product.org().require(Role::Manage)?;
     let turn = TURNS
         .acquire()
@@ -178,8 +183,8 @@ pub(super) async fn begin_up_to(platform: &Platform, product: &Product, max: u64
     if keys.is_empty() {
         return Err(UploadError::NoKeys);
     }
-    let id: FirmwareId = platform.new_id();
-    let blob = BlobName::firmware(product.org().id().0, id.0);
+    let id: K = platform.new_id();
+    let blob = BlobName::package(K::FOLDER, product.org().id().0, id.uuid());
     let writer = platform.blobs.write(&blob).await?;
     let (queue, pieces) = mpsc::channel(QUEUE);
     let trusted: Vec<PublicKey> = keys.iter().map(|key| key.key.clone()).collect();
@@ -200,7 +205,7 @@ pub(super) async fn begin_up_to(platform: &Platform, product: &Product, max: u64
     })
 }
 
-impl Upload {
+impl<K: Kind> Upload<K> {
     /// Takes the next bytes.
     ///
     /// # Errors
@@ -233,11 +238,11 @@ impl Upload {
         self.writer.abort().await;
     }
 
-    /// Makes the bytes firmware, if all of them were good; it is deleted after `ttl`, unless a release uses it.
+    /// Makes the bytes a package, if all of them were good; it is deleted after `ttl`, unless a release uses it.
     ///
     /// # Errors
     /// [`UploadError`] says what was not good. Nothing is left behind.
-    pub async fn finish(mut self, ttl: Option<Duration>) -> Result<Firmware, UploadError> {
+    pub async fn finish(mut self, ttl: Option<Duration>) -> Result<Package<K>, UploadError> {
         match self.checked(ttl).await {
             // On a task of its own: a client that hangs up now does not end it between the store and the database.
             Ok(new) => tokio::spawn(self.keep(new)).await.map_err(anyhow::Error::from)?,
@@ -248,7 +253,7 @@ impl Upload {
         }
     }
 
-    async fn checked(&mut self, ttl: Option<Duration>) -> Result<NewFirmware, UploadError> {
+    async fn checked(&mut self, ttl: Option<Duration>) -> Result<New<K>, UploadError> {
         if !self.pending.is_empty() {
             self.flush().await?;
         }
@@ -257,7 +262,7 @@ impl Upload {
         let key = self.keys.iter().find(|key| key.key == inspected.key);
         let key = key.ok_or(UploadError::Signature)?.id;
         let facts: Facts = model::facts(inspected.metadata, self.product.name())?;
-        Ok(NewFirmware {
+        Ok(New {
             id: self.id,
             facts,
             key,
@@ -273,7 +278,7 @@ impl Upload {
     }
 
     /// Writes the row, then lets the store show the blob, then commits.
-    async fn keep(self, new: NewFirmware) -> Result<Firmware, UploadError> {
+    async fn keep(self, new: New<K>) -> Result<Package<K>, UploadError> {
         let Self {
             platform,
             product,
@@ -281,8 +286,8 @@ impl Upload {
             ..
         } = self;
         let mut tx = platform.db.begin().await?;
-        let firmware = match insert(&mut tx, &platform, &product, &new).await {
-            Ok(firmware) => firmware,
+        let package = match insert(&mut tx, &platform, &product, &new).await {
+            Ok(package) => package,
             Err(error) => {
                 writer.abort().await;
                 return Err(error);
@@ -290,73 +295,71 @@ impl Upload {
         };
         writer.finish().await?;
         if let Err(error) = tx.commit().await {
-            forget(&platform, &product, &firmware).await;
+            forget(&platform, &product, &package).await;
             return Err(error.into());
         }
         platform.events.ring();
         tracing::info!(
             org.id = %product.org().id(),
             product.id = %product.id(),
-            firmware.id = %firmware.id,
-            size_bytes = firmware.size_bytes,
-            "firmware was uploaded"
+            package.kind = K::WORD,
+            package.id = %package.id,
+            size_bytes = package.size_bytes,
+            "a package was uploaded"
         );
-        Ok(firmware)
+        Ok(package)
     }
 }
 
-async fn insert(
+async fn insert<K: Kind>(
     conn: &mut PgConnection,
     platform: &Platform,
     product: &Product,
-    new: &NewFirmware,
-) -> Result<Firmware, UploadError> {
+    new: &New<K>,
+) -> Result<Package<K>, UploadError> {
     let now = platform.clock.now();
     let product = &products::lock(conn, product).await?.ok_or(UploadError::ProductGone)?;
-    let taken = store::find(conn, product, new.facts.uuid).await?.is_some();
-    if taken {
+    if service::find::<K>(conn, product, new.facts.uuid).await?.is_some() {
         return Err(UploadError::UuidTaken);
     }
-    if product.require_unique_firmware_version() && store::has_version(conn, product, &new.facts).await? {
-        return Err(UploadError::VersionTaken);
-    }
-    store::insert(conn, product, new, now).await?;
+    K::check(conn, product, &new.facts).await?;
+    K::insert(conn, product, new, now).await?;
     let act = Act {
         org_id: product.org().id().0,
         actor: product.org().actor(),
-        action: "firmware.uploaded",
+        action: K::UPLOADED,
         subject: Subject {
-            kind: "firmware",
-            id: Some(new.id.0),
+            kind: K::WORD,
+            id: Some(new.id.uuid()),
             name: &new.facts.version,
         },
         detail: json!({ "product": product.name(), "uuid": new.facts.uuid }),
     };
     audit::record(conn, platform, act).await?;
     events::publish(conn, now, &[news(product, new.id)]).await?;
-    let stored = store::find(conn, product, new.facts.uuid).await?;
-    stored.ok_or_else(|| UploadError::Database(sqlx::Error::RowNotFound))
+    let kept = service::find(conn, product, new.facts.uuid).await?;
+    kept.ok_or_else(|| UploadError::Database(sqlx::Error::RowNotFound))
 }
 
-pub(super) fn news(product: &Product, id: FirmwareId) -> News {
+pub(super) fn news<K: Kind>(product: &Product, id: K) -> News {
     News {
-        kind: kind::FIRMWARE,
+        kind: K::NEWS,
         org_id: product.org().id().0,
         product_id: Some(product.id().0),
-        subject_id: id.0,
+        subject_id: id.uuid(),
     }
 }
 
 /// After a commit that failed: it may have happened all the same, so the blob goes only when the row is surely not there.
-async fn forget(platform: &Platform, product: &Product, firmware: &Firmware) {
+async fn forget<K: Kind>(platform: &Platform, product: &Product, package: &Package<K>) {
     let found = async {
         let mut conn = platform.db.acquire().await?;
-        store::find(&mut conn, product, firmware.uuid).await
+        service::find::<K>(&mut conn, product, package.uuid).await
     };
     if !matches!(found.await, Ok(None)) {
         return;
     }
-    if let Err(error) = platform.blobs.delete(&firmware.blob).await {
+    if let Err(error) = platform.blobs.delete(&package.blob).await {
         tracing::warn!(%error, "the blob of a failed upload was not deleted; the sweep will");
     }
 }

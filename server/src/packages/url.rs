@@ -10,8 +10,8 @@ use serde::Deserialize;
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
-use super::model::FirmwareId;
-use super::store::Archive;
+use super::Kind;
+use super::model::Stored;
 use crate::accounts::{OrgId, UserId};
 use crate::platform::Platform;
 use crate::platform::vault::VaultError;
@@ -23,18 +23,21 @@ const REMEMBERED: usize = 64;
 
 /// Makes and checks links. One a process, cheap to clone.
 #[derive(Clone)]
-pub struct FirmwareUrls(Arc<Inner>);
+pub struct PackageUrls(Arc<Inner>);
 
 struct Inner {
     base: String,
     lifetime: Duration,
     key: hmac::Key,
-    recent: Mutex<VecDeque<(Ticket, Arc<Archive>)>>,
+    recent: Mutex<VecDeque<(Place, Arc<Stored>)>>,
 }
 
-impl std::fmt::Debug for FirmwareUrls {
+/// Whose package it is, and its id.
+type Place = (OrgId, Uuid);
+
+impl std::fmt::Debug for PackageUrls {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_tuple("FirmwareUrls").field(&self.0.base).finish()
+        formatter.debug_tuple("PackageUrls").field(&self.0.base).finish()
     }
 }
 
@@ -65,20 +68,26 @@ pub struct Signed {
     signature: String,
 }
 
-/// The proof that a link was ours and has not ended: it opens one archive of one org.
+/// The proof that a link was ours and has not ended: it opens one package of one org.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ticket {
+pub struct Ticket<K> {
     org: OrgId,
-    firmware: FirmwareId,
+    package: K,
 }
 
-impl Ticket {
-    pub(super) fn org(&self) -> OrgId {
+impl<K: Kind> Ticket<K> {
+    /// Its org.
+    pub fn org(&self) -> OrgId {
         self.org
     }
 
-    pub(super) fn firmware(&self) -> FirmwareId {
-        self.firmware
+    /// The package.
+    pub fn package(&self) -> K {
+        self.package
+    }
+
+    fn place(&self) -> Place {
+        (self.org, self.package.uuid())
     }
 }
 
@@ -86,16 +95,16 @@ impl Ticket {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum LinkError {
     /// It was not made here, for this archive and this holder, or it was changed.
-    #[error("This link is not valid for this firmware.")]
+    #[error("This link is not valid for this file.")]
     Foreign,
     /// It has ended.
     #[error("This link has expired; ask for a new one.")]
     Expired,
 }
 
-impl FirmwareUrls {
+impl PackageUrls {
     /// Links below `base`, an absolute URL without a slash at its end, signed by the server's own secret. Each is good
-    /// for `lifetime`.
+    /// for `lifetime`, unless its kind says otherwise.
     ///
     /// # Errors
     /// When the vault does not open the secret, or the database fails.
@@ -116,31 +125,33 @@ impl FirmwareUrls {
         }))
     }
 
-    /// The absolute URL by which this holder may fetch this archive from now on.
-    pub fn sign(&self, org: OrgId, firmware: FirmwareId, holder: Holder, now: OffsetDateTime) -> String {
-        format!("{}{}", self.0.base, self.path(org, firmware, holder, now))
+    /// The absolute URL by which this holder may fetch this package from now on.
+    pub fn sign<K: Kind>(&self, org: OrgId, package: K, holder: Holder, now: OffsetDateTime) -> String {
+        format!("{}{}", self.0.base, self.path(org, package, holder, now))
     }
 
     /// The same without scheme and host, for who is connected already.
-    pub fn path(&self, org: OrgId, firmware: FirmwareId, holder: Holder, now: OffsetDateTime) -> String {
-        let expires = (now + self.0.lifetime).unix_timestamp();
+    pub fn path<K: Kind>(&self, org: OrgId, package: K, holder: Holder, now: OffsetDateTime) -> String {
+        let lifetime = K::LINK_LIFETIME.unwrap_or(self.0.lifetime);
+        let expires = (now + lifetime).unix_timestamp();
         let (kind, id) = holder.parameter();
-        let tag = hmac::sign(&self.0.key, message(org, firmware, holder, expires).as_bytes());
+        let tag = hmac::sign(&self.0.key, message(org, package, holder, expires).as_bytes());
         let signature = URL_SAFE_NO_PAD.encode(tag);
-        format!("/firmware/{org}/{firmware}.fw?{kind}={id}&expires={expires}&signature={signature}")
+        let folder = K::FOLDER;
+        format!("/{folder}/{org}/{package}.fw?{kind}={id}&expires={expires}&signature={signature}")
     }
 
     /// Checks a link; takes the same time whatever is wrong with its signature.
     ///
     /// # Errors
     /// [`LinkError`] says why it does not open.
-    pub fn check(
+    pub fn check<K: Kind>(
         &self,
         org: OrgId,
-        firmware: FirmwareId,
+        package: K,
         signed: &Signed,
         now: OffsetDateTime,
-    ) -> Result<Ticket, LinkError> {
+    ) -> Result<Ticket<K>, LinkError> {
         let holder = match (signed.device, signed.user) {
             (Some(device), None) => Holder::Device(device),
             (None, Some(user)) => Holder::User(UserId(user)),
@@ -150,40 +161,40 @@ impl FirmwareUrls {
             .decode(&signed.signature)
             .map_err(|_| LinkError::Foreign)?;
         let expires: i64 = signed.expires.parse().map_err(|_| LinkError::Foreign)?;
-        let message = message(org, firmware, holder, expires);
+        let message = message(org, package, holder, expires);
         hmac::verify(&self.0.key, message.as_bytes(), &tag).map_err(|_| LinkError::Foreign)?;
         if expires <= now.unix_timestamp() {
             return Err(LinkError::Expired);
         }
-        Ok(Ticket { org, firmware })
+        Ok(Ticket { org, package })
     }
 
-    /// The archive of a ticket that was asked for not long ago.
-    pub(super) fn recent(&self, ticket: &Ticket) -> Option<Arc<Archive>> {
+    /// The bytes of a ticket that were asked for not long ago.
+    pub(super) fn recent<K: Kind>(&self, ticket: &Ticket<K>) -> Option<Arc<Stored>> {
         let recent = self.0.recent.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = recent.iter().find(|(known, _)| known == ticket)?;
+        let found = recent.iter().find(|(known, _)| *known == ticket.place())?;
         Some(Arc::clone(&found.1))
     }
 
-    /// Remembers an archive; the one that was remembered first is forgotten.
-    pub(super) fn remember(&self, ticket: Ticket, archive: Archive) -> Arc<Archive> {
-        let archive = Arc::new(archive);
+    /// Remembers where bytes lie; what was remembered first is forgotten.
+    pub(super) fn remember<K: Kind>(&self, ticket: &Ticket<K>, stored: Stored) -> Arc<Stored> {
+        let stored = Arc::new(stored);
         let mut recent = self.0.recent.lock().unwrap_or_else(PoisonError::into_inner);
         recent.truncate(REMEMBERED - 1);
-        recent.push_front((ticket, Arc::clone(&archive)));
-        archive
+        recent.push_front((ticket.place(), Arc::clone(&stored)));
+        stored
     }
 
-    /// Forgets an archive that is gone.
-    pub(super) fn forget(&self, ticket: &Ticket) {
+    /// Forgets a package that is gone.
+    pub(super) fn forget<K: Kind>(&self, ticket: &Ticket<K>) {
         let mut recent = self.0.recent.lock().unwrap_or_else(PoisonError::into_inner);
-        recent.retain(|(known, _)| known != ticket);
+        recent.retain(|(known, _)| *known != ticket.place());
     }
 }
 
-fn message(org: OrgId, firmware: FirmwareId, holder: Holder, expires: i64) -> String {
+fn message<K: Kind>(org: OrgId, package: K, holder: Holder, expires: i64) -> String {
     let (kind, id) = holder.parameter();
-    format!("{org} {firmware} {kind} {id} {expires}")
+    format!("{}{org} {package} {kind} {id} {expires}", K::SIGNED_AS)
 }
 
 #[cfg(test)]
@@ -191,6 +202,7 @@ mod tests {
     use time::macros::datetime;
 
     use super::*;
+    use crate::firmware::FirmwareId;
 
     const NOW: OffsetDateTime = datetime!(2026-08-20 10:00 UTC);
     const ORG: OrgId = OrgId(Uuid::from_u128(1));
@@ -214,7 +226,7 @@ mod tests {
 
     #[test]
     fn a_link_opens_its_archive_until_it_ends() {
-        let urls = FirmwareUrls::new("https://fw.example/", &[1; 32], LIFETIME);
+        let urls = PackageUrls::new("https://fw.example/", &[1; 32], LIFETIME);
         let url = urls.sign(ORG, FIRMWARE, Holder::Device(DEVICE), NOW);
         assert!(url.starts_with("https://fw.example/firmware/00000000-0000-0000-0000-000000000001/"));
         let good = signed(&url);
@@ -225,7 +237,7 @@ mod tests {
 
     #[test]
     fn every_changed_part_makes_a_link_foreign() {
-        let urls = FirmwareUrls::new("", &[1; 32], LIFETIME);
+        let urls = PackageUrls::new("", &[1; 32], LIFETIME);
         let good = signed(&urls.sign(ORG, FIRMWARE, Holder::Device(DEVICE), NOW));
         let check = |org, firmware, signed: &Signed| urls.check(org, firmware, signed, NOW);
         assert!(check(ORG, FIRMWARE, &good).is_ok());
@@ -245,7 +257,7 @@ mod tests {
             change(&mut changed);
             assert_eq!(check(ORG, FIRMWARE, &changed), foreign, "{changed:?}");
         }
-        let other_secret = FirmwareUrls::new("", &[2; 32], LIFETIME);
+        let other_secret = PackageUrls::new("", &[2; 32], LIFETIME);
         assert_eq!(other_secret.check(ORG, FIRMWARE, &good, NOW), foreign);
     }
 }
