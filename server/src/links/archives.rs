@@ -84,3 +84,6 @@ impl Due {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;
