@@ -178,7 +178,7 @@ pub async fn release(
     let contents = parts.find(&mut tx, product).await?;
     store::lock(&mut tx, product, group.id).await?;
     let now = platform.clock.now();
-    let before = store::current_archive(&mut tx, product, group.id).await?;
+    let before = store::archives::current(&mut tx, product, group.id).await?;
     store::insert_release(&mut tx, group.id, platform.new_id(), contents, user(product), now).await?;
     if contents.archive.is_some() && contents.archive != before {
         let news = news_of(product, group.id, kind::ARCHIVE_RELEASED);

@@ -8,6 +8,7 @@ use crate::accounts::OrgId;
 use crate::archives::Sent;
 use crate::deployments::model::{GroupId, Status, Told};
 use crate::deployments::plan::{self, Facts, Rule};
+use crate::deployments::store::archives::sweep as archives;
 use crate::deployments::store::sweep::{self, ActiveGroup};
 use crate::devices::DeviceId;
 use crate::devices::service as devices;
@@ -132,7 +133,7 @@ pub async fn archives_due(
 ) -> sqlx::Result<Vec<(DeviceId, OrgId, Sent)>> {
     let devices: Vec<Uuid> = devices.iter().map(|device| device.0).collect();
     let groups: Option<Vec<Uuid>> = groups.map(|groups| groups.iter().map(|group| group.0).collect());
-    sweep::archives_due(conn, proof, &devices, groups.as_deref(), platform.clock.now()).await
+    archives::due(conn, proof, &devices, groups.as_deref(), platform.clock.now()).await
 }
 
 fn rule(group: &ActiveGroup) -> Option<Rule> {

@@ -1,5 +1,6 @@
 //! SQL of deployments, by proof: what operators see and change here, what jobs and links write in [`sweep`].
 
+pub(super) mod archives;
 pub(super) mod sweep;
 
 use sqlx::PgConnection;
@@ -175,23 +176,6 @@ pub(super) async fn insert_release(
     .execute(conn)
     .await?;
     Ok(())
-}
-
-/// The archive of the group's current release.
-pub(super) async fn current_archive(
-    conn: &mut PgConnection,
-    product: &Product,
-    group: GroupId,
-) -> sqlx::Result<Option<ArchiveId>> {
-    let archive = sqlx::query_scalar!(
-        r#"SELECT r.archive_id AS "id: ArchiveId" FROM releases r JOIN deployment_groups g ON g.id = r.group_id
-           WHERE r.group_id = $1 AND g.product_id = $2 ORDER BY r.number DESC LIMIT 1"#,
-        group.0,
-        product.id().0
-    )
-    .fetch_optional(conn)
-    .await?;
-    Ok(archive.flatten())
 }
 
 pub(super) async fn delete(conn: &mut PgConnection, product: &Product, id: GroupId) -> sqlx::Result<()> {
