@@ -159,6 +159,8 @@ fn pages(routes: &mut ServiceConfig) {
         .route("/", get().to(products::pages::index))
         .route("/", post().to(products::pages::create))
         .route("/org/{org}/{product}", get().to(products::pages::show))
+        .route("/org/{org}/{product}/settings", get().to(products::pages::settings))
+        .route("/org/{org}/{product}/settings", post().to(products::pages::change_settings))
         .service(web::scope("/org/{org}/{product}").configure(product_pages));
 }
 

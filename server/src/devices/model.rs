@@ -8,6 +8,8 @@ use zeroize::Zeroizing;
 
 use crate::accounts::OrgId;
 use crate::products::ProductId;
+use crate::products::extensions::{SWITCHED, set_of};
+use muster_link::ExtensionSet;
 use muster_link::limits::IDENTIFIER_MAX;
 
 crate::declare_id! {
@@ -226,6 +228,8 @@ pub struct Device {
     pub updates_enabled: bool,
     /// No deployment tells it before then.
     pub updates_blocked_until: Option<OffsetDateTime>,
+    /// Extensions that it may not use, though its product's devices may.
+    pub extensions_off: Vec<String>,
     /// When it connected for the first time.
     pub first_seen_at: Option<OffsetDateTime>,
     /// When it was registered.
@@ -278,6 +282,16 @@ pub struct Device {
     pub update_status: Option<String>,
     /// Its progress in percent.
     pub update_percent: Option<i16>,
+}
+
+impl Device {
+    /// The extensions that are switched on for the device itself: it may use those of them that are on for its product.
+    pub fn extensions(&self) -> ExtensionSet {
+        SWITCHED
+            .into_iter()
+            .collect::<ExtensionSet>()
+            .without(set_of(&self.extensions_off))
+    }
 }
 
 /// A certificate pinned to a device.

@@ -11,6 +11,7 @@ use crate::audit::Entry;
 use crate::deployments::Status;
 use crate::deployments::model::{Group, UpdateEntry};
 use crate::deployments::why::Why;
+use crate::products::views::Switch;
 use crate::web::forms::Wrong;
 use crate::web::listing::{Key, Listing};
 use crate::web::page::{Frame, path};
@@ -446,6 +447,9 @@ pub(super) struct EditPage {
     pub description: String,
     pub tags: String,
     pub updates_enabled: bool,
+    /// None for a device that is not there yet.
+    pub switches: Vec<Switch>,
+    pub settings_url: String,
 }
 
 /// Asks before a device is deleted or destroyed.

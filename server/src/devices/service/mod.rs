@@ -124,7 +124,7 @@ fn described(error: sqlx::Error) -> ChangeError {
     }
 }
 
-/// Changes description, tags, or whether deployments may tell it.
+/// Changes description, tags, whether deployments may tell it, or which extensions it may use.
 ///
 /// # Errors
 /// [`ChangeError`] says why not.
@@ -138,11 +138,17 @@ pub async fn update(
     org.require(Role::Manage)?;
     let mut tx = platform.db.begin().await?;
     let updated = store::update(&mut tx, org, device.id, change, platform.clock.now());
-    updated.await.map_err(described)?;
+    let has_switched = updated.await.map_err(described)?;
     let device = store::find(&mut tx, product, &device.identifier)
         .await?
         .ok_or(sqlx::Error::RowNotFound)?;
-    record(&mut tx, platform, org, &device, "device.updated", kind::EDITED).await?;
+    let detail = json!({ "extensions": change.extensions.record() });
+    audit::record(&mut tx, platform, act(org, &device, "device.updated", detail)).await?;
+    let mut all = vec![news(org, &device, kind::EDITED)];
+    if has_switched {
+        all.push(news(org, &device, kind::EXTENSIONS));
+    }
+    events::publish(&mut tx, platform.clock.now(), &all).await?;
     tx.commit().await?;
     platform.events.ring();
     Ok(device)
@@ -294,7 +300,12 @@ async fn record(
     action: &'static str,
     kind: &'static str,
 ) -> sqlx::Result<()> {
-    let act = Act {
+    audit::record(conn, platform, act(org, device, action, json!({}))).await?;
+    events::publish(conn, platform.clock.now(), &[news(org, device, kind)]).await
+}
+
+fn act<'a>(org: &'a Org, device: &'a Device, action: &'static str, detail: serde_json::Value) -> Act<'a> {
+    Act {
         org_id: org.id().0,
         actor: org.actor(),
         action,
@@ -303,16 +314,17 @@ async fn record(
             id: Some(device.id.0),
             name: &device.identifier,
         },
-        detail: json!({}),
-    };
-    audit::record(conn, platform, act).await?;
-    let news = News {
+        detail,
+    }
+}
+
+fn news(org: &Org, device: &Device, kind: &'static str) -> News {
+    News {
         kind,
         org_id: org.id().0,
         product_id: Some(device.product_id.0),
         subject_id: device.id.0,
-    };
-    events::publish(conn, platform.clock.now(), &[news]).await
+    }
 }
 
 /// A device of the product, deleted ones too.

@@ -54,6 +54,8 @@ pub mod kind {
     pub const SECRET_OFF: &str = "shared_secret.deactivated";
     /// A product was deleted: the links of its devices must end. The subject is the product.
     pub const PRODUCT_GONE: &str = "product.deleted";
+    /// It was switched which extensions a product's devices, or one device, may use. The subject is the product or the device.
+    pub const EXTENSIONS: &str = "extensions.switched";
     /// A link gave way to a newer one of its device on another node. The subject is the link.
     pub const REPLACED: &str = "link.replaced";
     /// A deployment group was changed.
