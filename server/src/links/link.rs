@@ -8,6 +8,7 @@ use muster_link::{Encoding, Message};
 use tokio::sync::oneshot;
 
 use super::Links;
+use super::extensions::usable;
 use super::intake::Share;
 use super::registry::Handle;
 use super::renewals;
@@ -77,6 +78,10 @@ impl Link {
 
     /// What a message, an answer or an order leads to.
     pub fn handle(&mut self, input: Input<'_>) -> Vec<Act> {
+        let input = match input {
+            Input::Allow(on) => Input::Allow(usable(&self.peer, on)),
+            input => input,
+        };
         let was_joined = self.session.is_joined();
         let effects = self.session.handle(input);
         let mut acts = Vec::with_capacity(effects.len() + usize::from(!was_joined));

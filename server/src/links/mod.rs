@@ -6,6 +6,7 @@
 //! [`writer`], both in batches; certificates are issued by [`renewals`].
 
 pub mod admission;
+mod extensions;
 pub mod identities;
 mod intake;
 mod link;

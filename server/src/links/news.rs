@@ -1,4 +1,5 @@
-//! News that concern links: who was assigned an update is told, whose credential is gone is cut.
+//! News that concern links: who was assigned an update is told, whose credential is gone is cut, and whose extensions were
+//! switched is told which are left.
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::extensions;
 use super::registry::Registry;
 use super::session::Closing;
 use super::writer::{Entry, Writer, update_message};
@@ -43,18 +45,22 @@ pub(super) async fn run(
         news: platform.events.subscribe(),
         last: 0,
         has_missed: false,
+        switched: HashSet::new(),
     };
     loop {
         let heard = tokio::select! {
             () = stop.cancelled() => return,
             heard = ear.listen(&platform, &registry) => heard,
+            // What could not be told is told again, whether or not there is news.
+            () = tokio::time::sleep(RETRY), if !ear.switched.is_empty() => Ok(Vec::new()),
         };
         let told = match heard {
-            Ok(assigned) if assigned.is_empty() => continue,
+            Ok(assigned) if assigned.is_empty() => Ok(()),
             Ok(assigned) => tell_all(&platform, proof, &registry, &urls, &writer, &assigned).await,
             Err(error) => Err(error),
         };
-        if let Err(error) = told {
+        let switched = extensions::tell(&platform, proof, &registry, &mut ear.switched).await;
+        if let Err(error) = told.and(switched) {
             tracing::warn!(%error, "devices could not be told; trying again");
             tokio::time::sleep(RETRY).await;
         }
@@ -67,6 +73,8 @@ struct Ear {
     news: broadcast::Receiver<Event>,
     last: i64,
     has_missed: bool,
+    /// Products and devices whose extensions were switched and whose links were not told yet.
+    switched: HashSet<Uuid>,
 }
 
 /// What was heard in one go.
@@ -129,6 +137,7 @@ impl Ear {
             kind::ASSIGNED if registry.has(device) => drop(heard.assigned.insert(device)),
             kind::REPLACED => drop(heard.replaced.insert(LinkId(event.subject_id))),
             kind::SECRET_OFF | kind::PRODUCT_GONE => drop(heard.gone.insert(event.subject_id)),
+            kind::EXTENSIONS => drop(self.switched.insert(event.subject_id)),
             kind::CUT => registry.close(device, Closing::Cut),
             _ => {}
         }
@@ -244,6 +253,7 @@ mod tests {
             news: receiver,
             last: 0,
             has_missed: false,
+            switched: HashSet::new(),
         };
         assert_eq!(ear.listen(platform, &registry).await.unwrap(), []);
         assert_eq!(ear.listen(platform, &registry).await.unwrap(), [assigned]);

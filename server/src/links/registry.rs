@@ -4,8 +4,8 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use muster_link::Push;
 use muster_link::limits::IDLE_TIMEOUT;
+use muster_link::{ExtensionSet, Push};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -37,6 +37,8 @@ const DRAIN_PAUSE: Duration = Duration::from_millis(100);
 pub enum Order {
     /// Send this.
     Tell(Box<Push>),
+    /// From now on the device may use these extensions and no others that are switched.
+    Allow(ExtensionSet),
     /// Close for this reason.
     Close(Closing),
 }
@@ -59,6 +61,10 @@ pub struct Entry {
 }
 
 impl Entry {
+    fn rests_on(&self, roots: &HashSet<Uuid>) -> bool {
+        self.roots.iter().any(|root| roots.contains(root))
+    }
+
     /// Hands an order over; a link that has no room for it is cut.
     fn order(&self, order: Order) -> bool {
         let is_taken = self.handle.order(order);
@@ -130,6 +136,26 @@ impl Registry {
             .is_some_and(|entry| entry.order(Order::Tell(Box::new(push))))
     }
 
+    /// Tells a link which extensions its device may use from now on.
+    pub fn allow(&self, device: DeviceId, extensions: ExtensionSet) {
+        if let Some(entry) = self.shard(device).get(&device) {
+            entry.order(Order::Allow(extensions));
+        }
+    }
+
+    /// The devices here that are one of these, or rest on one of them.
+    pub fn concerned(&self, subjects: &HashSet<Uuid>) -> Vec<DeviceId> {
+        let mut concerned = Vec::new();
+        for shard in &self.shards {
+            let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            let meant = shard
+                .iter()
+                .filter(|(device, entry)| subjects.contains(&device.0) || entry.rests_on(subjects));
+            concerned.extend(meant.map(|(device, _)| *device));
+        }
+        concerned
+    }
+
     /// Ends a device's link.
     pub fn close(&self, device: DeviceId, closing: Closing) {
         if let Some(entry) = self.shard(device).get(&device) {
@@ -147,7 +173,7 @@ impl Registry {
     /// Ends the links that rest on these credentials or products.
     pub fn close_resting_on(&self, roots: &HashSet<Uuid>, closing: Closing) {
         if !roots.is_empty() {
-            self.close_where(closing, |entry| entry.roots.iter().any(|root| roots.contains(root)));
+            self.close_where(closing, |entry| entry.rests_on(roots));
         }
     }
 

@@ -5,8 +5,8 @@ mod reports;
 pub mod secrets;
 
 pub use reports::{
-    block, connect, disconnect, disconnect_dead_nodes, heard, join, prune_links, reconnect, report, seen_by_node,
-    set_interfaces, set_progress, validated,
+    block, connect, disconnect, disconnect_dead_nodes, extensions, heard, join, prune_links, reconnect, report,
+    seen_by_node, set_interfaces, set_progress, validated,
 };
 
 use std::collections::HashMap;
