@@ -127,6 +127,7 @@ fn api_of_device(routes: &mut ServiceConfig) {
             delete().to(devices::api::secrets::delete_of_device),
         )
         .route("/links", get().to(devices::api::links::index))
+        .route("/network_identities", get().to(devices::api::identities::index))
         .route("/certificates", get().to(devices::api::certificates::index))
         .route("/certificates", post().to(devices::api::certificates::create))
         .route("/certificates/{serial}", get().to(devices::api::certificates::show))

@@ -7,6 +7,7 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use crate::accounts::OrgId;
+use crate::platform::ids::first_uuid_at;
 use crate::products::ProductId;
 use crate::products::extensions::{SWITCHED, set_of};
 use muster_link::ExtensionSet;
@@ -39,8 +40,7 @@ impl LinkId {
 
     /// Not greater than any link that was opened at this time or later, and greater than any before.
     pub fn first_at(at: OffsetDateTime) -> Self {
-        let millis = u64::try_from(at.unix_timestamp_nanos() / 1_000_000).unwrap_or_default();
-        Self(uuid::Builder::from_unix_timestamp_millis(millis, &[0; 10]).into_uuid())
+        Self(first_uuid_at(at))
     }
 }
 

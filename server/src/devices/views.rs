@@ -1,12 +1,14 @@
 //! What the pages of devices show.
 
 use askama::Template;
+use serde_json::Value;
 use time::OffsetDateTime;
 
 use super::model::{
     Connection, Device, DeviceCertificate, NewSecret, PastLink, RefusedDevice, SharedSecret, Validation,
 };
 use super::query::{self, QueryError};
+use super::reported::NetworkIdentity;
 use crate::audit::Entry;
 use crate::deployments::Status;
 use crate::deployments::model::{Group, UpdateEntry};
@@ -292,6 +294,7 @@ pub(super) struct ShowPage<'a> {
     pub history: &'a [UpdateEntry],
     pub links: &'a [PastLink],
     pub links_last_hour: i64,
+    pub identities: &'a [NetworkIdentity],
     pub certificates: &'a [DeviceCertificate],
     pub refusals: Vec<&'a RefusedDevice>,
     pub activity: &'a [Entry],
@@ -349,6 +352,13 @@ impl ShowPage<'_> {
             .map(|byte| format!("{byte:02x}"))
             .collect();
         format!("{}…", bytes.join(":"))
+    }
+
+    /// What a device tells of a key, pair by pair.
+    fn details(identity: &NetworkIdentity) -> Vec<(String, String)> {
+        let pairs = identity.details.as_object().into_iter().flatten();
+        let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        pairs.map(|(name, value)| (name.clone(), text(value))).collect()
     }
 
     fn expired(&self, certificate: &DeviceCertificate) -> bool {

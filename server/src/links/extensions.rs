@@ -58,9 +58,12 @@ pub(super) async fn tell(
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
     use std::sync::{Arc, Mutex};
 
     use sqlx::PgPool;
+    use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
+    use tracing_subscriber::util::SubscriberInitExt as _;
 
     use super::*;
     use crate::devices::DeviceId;
@@ -85,6 +88,18 @@ mod tests {
                 self.0.lock().unwrap().push((self.1.clone(), extensions));
             }
             true
+        }
+    }
+
+    /// Counts what sqlx says of its statements.
+    #[derive(Debug, Clone, Default)]
+    struct Statements(Arc<AtomicUsize>);
+
+    impl<S: tracing::Subscriber> Layer<S> for Statements {
+        fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
+            if event.metadata().target() == "sqlx::query" {
+                self.0.fetch_add(1, Ordering::Relaxed);
+            }
         }
     }
 
@@ -279,8 +294,23 @@ mod tests {
             let (link, handle) = (node.stage.platform().new_id(), Box::new(node.told.clone()));
             node.registry.enter(&peer, link, handle, Arc::default());
         }
-        node.switch(&product, &[("health", true)]).await;
-        // A statement for each would need a second connection, or more than this one can be given in time.
+        sqlx::query("UPDATE products SET extensions = '{health}'")
+            .execute(&db)
+            .await
+            .unwrap();
+        node.switched.insert(product.id().0);
+        let statements = Statements::default();
+        let counting = tracing_subscriber::registry().with(statements.clone()).set_default();
+        tell(
+            node.stage.platform(),
+            Sweep::of_the_server(),
+            &node.registry,
+            &mut node.switched,
+        )
+        .await
+        .unwrap();
+        drop(counting);
+        assert_eq!(statements.0.load(Ordering::Relaxed), 1);
         let told = node.hear().await;
         assert_eq!(told.len(), 1000);
         assert!(told.iter().all(|(_, what)| *what == ["health"]));

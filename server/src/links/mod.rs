@@ -19,6 +19,7 @@ pub mod session;
 mod socket;
 mod terminals;
 pub mod tls;
+mod valve;
 pub mod wire;
 mod writer;
 

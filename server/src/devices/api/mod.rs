@@ -2,6 +2,7 @@
 
 pub mod certificates;
 mod filters;
+pub mod identities;
 pub mod links;
 pub mod secrets;
 mod shown;

@@ -1,9 +1,13 @@
 //! Use cases of devices: what operators do with them here, what links write of them in [`reports`].
 
 pub mod credentials;
+mod identities;
+mod logs;
 mod reports;
 pub mod secrets;
 
+pub use identities::{IDENTITIES_KEPT, network_identities, report_identities};
+pub use logs::{LOG_KEPT_FOR, log, prune_log_lines};
 pub use reports::{
     block, connect, disconnect, disconnect_dead_nodes, extensions, heard, join, prune_links, reconnect, report,
     seen_by_node, set_interfaces, set_progress, validated,
@@ -19,7 +23,10 @@ use super::model::{
     Device, DeviceCertificate, DeviceId, Filter, Identifier, LinkId, Page, PageKey, PastLink, RefusedDevice, Sort, Tag,
     Window,
 };
-pub use super::reported::{DeviceReport, JoinRecord, Joined, LinkEnd, LinkStart, Progress, ReportKind};
+pub use super::reported::{
+    DeviceLogLine, DeviceReport, JoinRecord, Joined, LinkEnd, LinkStart, LogLineId, NetworkIdentity, Progress,
+    ReportKind, ReportedIdentity,
+};
 pub use super::store::Change;
 use super::store::{self, NewCertificate, NewDevice};
 use crate::accounts::{Forbidden, Org, Role, Viewer};
@@ -196,6 +203,7 @@ pub async fn destroy(platform: &Platform, org: &Org, device: &Device) -> Result<
     record(&mut tx, platform, org, device, "device.destroyed", kind::CUT).await?;
     store::delete_refusals(&mut tx, org, &device.identifier).await?;
     store::links::delete(&mut tx, org, device.id).await?;
+    store::logs::delete(&mut tx, org, device.id).await?;
     store::delete(&mut tx, org, device.id).await?;
     tx.commit().await?;
     platform.events.ring();

@@ -1,8 +1,10 @@
 //! SQL of devices, by proof: what an operator may see here, what jobs and links write in [`sweep`].
 
 pub(super) mod credentials;
+pub(super) mod identities;
 pub(super) mod links;
 mod list;
+pub(super) mod logs;
 mod page;
 pub(super) mod sweep;
 
