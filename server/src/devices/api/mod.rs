@@ -1,6 +1,7 @@
 //! Devices over REST.
 
 pub mod certificates;
+pub mod commands;
 mod filters;
 pub mod links;
 pub mod secrets;

@@ -1,5 +1,7 @@
 //! What the pages of devices show.
 
+pub(super) mod commands;
+
 use askama::Template;
 use time::OffsetDateTime;
 
@@ -348,6 +350,10 @@ impl ShowPage<'_> {
             .map(|byte| format!("{byte:02x}"))
             .collect();
         format!("{}…", bytes.join(":"))
+    }
+
+    fn connected(&self) -> bool {
+        self.device.connection == Connection::Connected
     }
 
     fn expired(&self, certificate: &DeviceCertificate) -> bool {
