@@ -98,6 +98,7 @@ fn api_of_fleet(routes: &mut ServiceConfig) {
             "/orgs/{org}/products/{product}/shared_secrets/{secret}",
             delete().to(devices::api::secrets::delete_of_product),
         )
+        .route("/orgs/{org}/products/{product}/commands", post().to(devices::api::commands::ask_all))
         .service(web::scope("/orgs/{org}/products/{product}/devices/{device}").configure(api_of_device))
         .service(web::scope("/devices/{device}").configure(api_of_device))
         // deployments
@@ -125,6 +126,10 @@ fn api_of_device(routes: &mut ServiceConfig) {
         .route(
             "/shared_secrets/{secret}",
             delete().to(devices::api::secrets::delete_of_device),
+        )
+        .route(
+            "/{command:identify|reboot|reconnect}",
+            post().to(devices::api::commands::ask),
         )
         .route("/links", get().to(devices::api::links::index))
         .route("/network_identities", get().to(devices::api::identities::index))
@@ -168,7 +173,7 @@ fn pages(routes: &mut ServiceConfig) {
 /// The pages of one product.
 fn product_pages(routes: &mut ServiceConfig) {
     use deployments::pages as groups;
-    use devices::pages::{self as list, certificates, edit, secrets, show};
+    use devices::pages::{self as list, certificates, commands, edit, secrets, show};
     routes
         // devices; a device may be called anything, so what is not a device stands beside them
         .route("/devices", get().to(list::index))
@@ -182,6 +187,10 @@ fn product_pages(routes: &mut ServiceConfig) {
         .route("/devices/{device}/delete", post().to(edit::delete))
         .route("/devices/{device}/restore", post().to(show::restore))
         .route("/devices/{device}/unblock", post().to(show::unblock))
+        .route("/devices/{device}/reboot", get().to(commands::confirm))
+        .route("/devices/{device}/{command:identify|reboot|reconnect}", post().to(commands::create))
+        .route("/commands", get().to(commands::index))
+        .route("/commands", post().to(commands::create_all))
         .route("/devices/{device}/certificates", post().to(certificates::create))
         .route("/devices/{device}/certificates/{serial}/delete", post().to(certificates::delete))
         .route("/secrets", get().to(secrets::index))

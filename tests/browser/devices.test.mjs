@@ -70,6 +70,27 @@ testEachView('the list is sorted and turned over by key, and the keyboard walks 
   await page.waitForURL(/devices\/kiosk-0060$/);
 }, () => options);
 
+async function isAsked(page, identifier) {
+  await page.goto(`${HOME}/devices/${identifier}`);
+  await page.getByRole('button', { name: 'Identify' }).click();
+  await page.getByText('Asked to identify').waitFor();
+  await page.getByRole('link', { name: 'Reboot' }).click();
+  await page.getByRole('button', { name: 'Reboot device' }).waitFor();
+  await assertGood(page);
+  await page.goto(`${HOME}/devices`);
+  await page.getByRole('link', { name: 'Ask all' }).click();
+  await page.getByText('connected and will hear it').waitFor();
+  await assertGood(page);
+  await page.getByLabel(/Type the product's name/).fill('another');
+  await page.getByRole('button', { name: 'Ask them' }).click();
+  await page.getByText('Is not the name of this product.').waitFor();
+  await page.getByLabel(/Type the product's name/).fill('kiosk');
+  await page.getByRole('button', { name: 'Ask them' }).click();
+  await page.getByText(/asked to identify/).waitFor();
+  await assertGood(page);
+  await page.close();
+}
+
 testEachView('a device is registered, pinned, and comes online before one\'s eyes', async ({ page, context, view, problems }) => {
   const identifier = `live-${view.name}`;
   const list = await context.newPage();
@@ -98,6 +119,7 @@ testEachView('a device is registered, pinned, and comes online before one\'s eye
   await list.locator('tr', { hasText: identifier }).getByText('1.0.0').waitFor();
   await assertGood(page);
   await assertGood(list);
+  await isAsked(await context.newPage(), identifier);
   off();
   await page.locator('.badge', { hasText: 'Offline' }).waitFor();
   await unchanged();

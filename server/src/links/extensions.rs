@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use muster_link::{Extension, ExtensionSet};
 use uuid::Uuid;
 
-use super::registry::Registry;
+use super::registry::{Order, Registry};
 use crate::devices::Peer;
 use crate::devices::identity::Credential;
 use crate::devices::service as devices;
@@ -46,7 +46,7 @@ pub(super) async fn tell(
         let read = devices::extensions(&mut conn, proof, part).await?;
         drop(conn);
         for (device, extensions) in read {
-            registry.allow(device, extensions);
+            registry.order(device, Order::Allow(extensions));
         }
     }
     if !concerned.is_empty() {
@@ -69,7 +69,7 @@ mod tests {
     use crate::devices::DeviceId;
     use crate::devices::model::LinkId;
     use crate::devices::service::{Change, JoinRecord, Registration};
-    use crate::links::registry::{Handle, Order};
+    use crate::links::registry::Handle;
     use crate::links::session::{Effect, Input, Session, Welcome};
     use crate::platform::events;
     use crate::products::service as products;

@@ -131,16 +131,17 @@ impl Registry {
 
     /// Tells a device; false when it has no link here, or one that does not take what it is sent and is cut.
     pub fn tell(&self, device: DeviceId, push: Push) -> bool {
-        self.shard(device)
-            .get(&device)
-            .is_some_and(|entry| entry.order(Order::Tell(Box::new(push))))
+        self.order(device, Order::Tell(Box::new(push)))
     }
 
-    /// Tells a link which extensions its device may use from now on.
-    pub fn allow(&self, device: DeviceId, extensions: ExtensionSet) {
-        if let Some(entry) = self.shard(device).get(&device) {
-            entry.order(Order::Allow(extensions));
-        }
+    /// Hands a device's link an order; whether it took it.
+    pub fn order(&self, device: DeviceId, order: Order) -> bool {
+        self.shard(device).get(&device).is_some_and(|entry| entry.order(order))
+    }
+
+    /// Hands an order to every link that rests on this credential or product.
+    pub fn order_all_of(&self, root: Uuid, order: &Order) {
+        self.order_where(order, |entry| entry.roots.contains(&root));
     }
 
     /// The devices here that are one of these, or rest on one of them.
@@ -158,30 +159,28 @@ impl Registry {
 
     /// Ends a device's link.
     pub fn close(&self, device: DeviceId, closing: Closing) {
-        if let Some(entry) = self.shard(device).get(&device) {
-            entry.order(Order::Close(closing));
-        }
+        self.order(device, Order::Close(closing));
     }
 
     /// Ends these links, where they are of this node.
     pub fn close_links(&self, links: &HashSet<LinkId>, closing: Closing) {
         if !links.is_empty() {
-            self.close_where(closing, |entry| links.contains(&entry.link));
+            self.order_where(&Order::Close(closing), |entry| links.contains(&entry.link));
         }
     }
 
     /// Ends the links that rest on these credentials or products.
     pub fn close_resting_on(&self, roots: &HashSet<Uuid>, closing: Closing) {
         if !roots.is_empty() {
-            self.close_where(closing, |entry| entry.rests_on(roots));
+            self.order_where(&Order::Close(closing), |entry| entry.rests_on(roots));
         }
     }
 
-    fn close_where(&self, closing: Closing, is_meant: impl Fn(&Entry) -> bool) {
+    fn order_where(&self, order: &Order, is_meant: impl Fn(&Entry) -> bool) {
         for shard in &self.shards {
             let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
             for entry in shard.values().filter(|entry| is_meant(entry)) {
-                entry.order(Order::Close(closing));
+                entry.order(order.clone());
             }
         }
     }

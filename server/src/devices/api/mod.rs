@@ -1,6 +1,7 @@
 //! Devices over REST.
 
 pub mod certificates;
+pub mod commands;
 mod filters;
 pub mod identities;
 pub mod links;

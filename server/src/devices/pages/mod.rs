@@ -2,6 +2,7 @@
 //! shared secrets in [`secrets`].
 
 pub mod certificates;
+pub mod commands;
 pub mod edit;
 pub mod secrets;
 pub mod show;

@@ -1,5 +1,6 @@
 //! Use cases of devices: what operators do with them here, what links write of them in [`reports`].
 
+pub mod commands;
 pub mod credentials;
 mod identities;
 mod logs;

@@ -1,5 +1,7 @@
 //! What the pages of devices show.
 
+pub(super) mod commands;
+
 use askama::Template;
 use serde_json::Value;
 use time::OffsetDateTime;
@@ -359,6 +361,10 @@ impl ShowPage<'_> {
         let pairs = identity.details.as_object().into_iter().flatten();
         let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         pairs.map(|(name, value)| (name.clone(), text(value))).collect()
+    }
+
+    fn connected(&self) -> bool {
+        self.device.connection == Connection::Connected
     }
 
     fn expired(&self, certificate: &DeviceCertificate) -> bool {
