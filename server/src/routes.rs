@@ -131,6 +131,7 @@ fn api_of_device(routes: &mut ServiceConfig) {
             "/{command:identify|reboot|reconnect}",
             post().to(devices::api::commands::ask),
         )
+        .route("/move", post().to(devices::api::moves::create))
         .route("/links", get().to(devices::api::links::index))
         .route("/certificates", get().to(devices::api::certificates::index))
         .route("/certificates", post().to(devices::api::certificates::create))
@@ -170,7 +171,7 @@ fn pages(routes: &mut ServiceConfig) {
 /// The pages of one product.
 fn product_pages(routes: &mut ServiceConfig) {
     use deployments::pages as groups;
-    use devices::pages::{self as list, certificates, commands, edit, secrets, show};
+    use devices::pages::{self as list, certificates, commands, edit, moves, secrets, show};
     routes
         // devices; a device may be called anything, so what is not a device stands beside them
         .route("/devices", get().to(list::index))
@@ -180,6 +181,8 @@ fn product_pages(routes: &mut ServiceConfig) {
         .route("/devices/{device}", get().to(show::show))
         .route("/devices/{device}/edit", get().to(edit::edit))
         .route("/devices/{device}/edit", post().to(edit::update))
+        .route("/devices/{device}/move", get().to(moves::new))
+        .route("/devices/{device}/move", post().to(moves::create))
         .route("/devices/{device}/delete", get().to(edit::confirm))
         .route("/devices/{device}/delete", post().to(edit::delete))
         .route("/devices/{device}/restore", post().to(show::restore))
@@ -190,6 +193,10 @@ fn product_pages(routes: &mut ServiceConfig) {
         .route("/commands", post().to(commands::create_all))
         .route("/devices/{device}/certificates", post().to(certificates::create))
         .route("/devices/{device}/certificates/{serial}/delete", post().to(certificates::delete))
+        .route("/devices/{device}/secrets", get().to(secrets::index))
+        .route("/devices/{device}/secrets", post().to(secrets::create))
+        .route("/devices/{device}/secrets/{secret}/deactivate", get().to(secrets::confirm))
+        .route("/devices/{device}/secrets/{secret}/deactivate", post().to(secrets::delete))
         .route("/secrets", get().to(secrets::index))
         .route("/secrets", post().to(secrets::create))
         .route("/secrets/{secret}/deactivate", get().to(secrets::confirm))

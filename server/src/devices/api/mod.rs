@@ -4,6 +4,7 @@ pub mod certificates;
 pub mod commands;
 mod filters;
 pub mod links;
+pub mod moves;
 pub mod secrets;
 mod shown;
 
@@ -176,6 +177,7 @@ impl From<ChangeError> for Error {
             ChangeError::Forbidden(forbidden) => forbidden.into(),
             ChangeError::Description => Self::invalid("description", message),
             ChangeError::Taken | ChangeError::TakenByDeleted => Self::invalid("identifier", message),
+            ChangeError::SameProduct => Self::invalid("new_product_name", message),
             ChangeError::NotDeleted => Self::Conflict(message),
             ChangeError::Certificate(_)
             | ChangeError::OtherName(_)

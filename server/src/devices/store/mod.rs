@@ -3,6 +3,7 @@
 pub(super) mod credentials;
 pub(super) mod links;
 mod list;
+pub(super) mod moves;
 mod page;
 pub(super) mod sweep;
 
