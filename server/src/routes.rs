@@ -210,7 +210,7 @@ fn product_pages(routes: &mut ServiceConfig) {
         // deployments
         .route("/deployments", get().to(groups::index))
         .route("/deployments", post().to(groups::edit::create))
-        .route("/deployments/new", get().to(groups::edit::new))
+        .route("/new-deployment", get().to(groups::edit::new))
         .route("/deployments/{deployment}", get().to(groups::show))
         .route("/deployments/{deployment}/start", post().to(groups::start))
         .route("/deployments/{deployment}/stop", post().to(groups::stop))
