@@ -131,6 +131,7 @@ fn api_of_device(routes: &mut ServiceConfig) {
             "/{command:identify|reboot|reconnect}",
             post().to(devices::api::commands::ask),
         )
+        .route("/move", post().to(devices::api::moves::create))
         .route("/links", get().to(devices::api::links::index))
         .route("/network_identities", get().to(devices::api::identities::index))
         .route("/certificates", get().to(devices::api::certificates::index))
@@ -173,7 +174,7 @@ fn pages(routes: &mut ServiceConfig) {
 /// The pages of one product.
 fn product_pages(routes: &mut ServiceConfig) {
     use deployments::pages as groups;
-    use devices::pages::{self as list, certificates, commands, edit, secrets, show};
+    use devices::pages::{self as list, certificates, commands, edit, moves, secrets, show};
     routes
         // devices; a device may be called anything, so what is not a device stands beside them
         .route("/devices", get().to(list::index))
@@ -183,6 +184,8 @@ fn product_pages(routes: &mut ServiceConfig) {
         .route("/devices/{device}", get().to(show::show))
         .route("/devices/{device}/edit", get().to(edit::edit))
         .route("/devices/{device}/edit", post().to(edit::update))
+        .route("/devices/{device}/move", get().to(moves::new))
+        .route("/devices/{device}/move", post().to(moves::create))
         .route("/devices/{device}/delete", get().to(edit::confirm))
         .route("/devices/{device}/delete", post().to(edit::delete))
         .route("/devices/{device}/restore", post().to(show::restore))
@@ -193,6 +196,10 @@ fn product_pages(routes: &mut ServiceConfig) {
         .route("/commands", post().to(commands::create_all))
         .route("/devices/{device}/certificates", post().to(certificates::create))
         .route("/devices/{device}/certificates/{serial}/delete", post().to(certificates::delete))
+        .route("/devices/{device}/secrets", get().to(secrets::index))
+        .route("/devices/{device}/secrets", post().to(secrets::create))
+        .route("/devices/{device}/secrets/{secret}/deactivate", get().to(secrets::confirm))
+        .route("/devices/{device}/secrets/{secret}/deactivate", post().to(secrets::delete))
         .route("/secrets", get().to(secrets::index))
         .route("/secrets", post().to(secrets::create))
         .route("/secrets/{secret}/deactivate", get().to(secrets::confirm))
@@ -206,7 +213,7 @@ fn product_pages(routes: &mut ServiceConfig) {
         // deployments
         .route("/deployments", get().to(groups::index))
         .route("/deployments", post().to(groups::edit::create))
-        .route("/deployments/new", get().to(groups::edit::new))
+        .route("/new-deployment", get().to(groups::edit::new))
         .route("/deployments/{deployment}", get().to(groups::show))
         .route("/deployments/{deployment}/start", post().to(groups::start))
         .route("/deployments/{deployment}/stop", post().to(groups::stop))

@@ -21,6 +21,7 @@ async fn two_nodes_woken_by_postgres_are_one_server() -> anyhow::Result<()> {
     newest_link_wins(&world, &first).await?;
     commands_reach_who_is_connected(&world).await?;
     deleted_device_is_cut_off(&world).await?;
+    moved_device_comes_back_in_its_new_product(&world).await?;
     dead_node_is_noticed(world).await
 }
 
@@ -130,6 +131,24 @@ async fn deleted_device_is_cut_off(world: &World) -> anyhow::Result<()> {
         .await?;
     let code = tokio::time::timeout(CUT, wire.closed()).await??;
     assert!(code.is_none_or(|code| code == 1001), "{code:?}");
+    Ok(())
+}
+
+async fn moved_device_comes_back_in_its_new_product(world: &World) -> anyhow::Result<()> {
+    let ca = std::fs::read_to_string(world.server.ca())?;
+    let cert = world.device("mover").await?;
+    let mut wire = Wire::joined(world.server.devices, &ca, &cert).await?;
+    let products = world.product.rsplit_once('/').context("no path")?.0;
+    world.api.post(products, json!({ "name": "elsewhere" })).await?;
+    let path = format!("{}/devices/mover/move?new_product_name=elsewhere", world.product);
+    let moved = world.api.post(&path, json!({})).await?;
+    assert_eq!(moved["product_name"], "elsewhere");
+    let code = tokio::time::timeout(CUT, wire.closed()).await??;
+    assert!(code.is_none_or(|code| code == 1001), "{code:?}");
+    let mut back = Wire::joined(world.server.devices, &ca, &cert).await?;
+    back.heartbeat().await?;
+    let shown = world.api.get(&format!("{products}/elsewhere/devices/mover")).await?;
+    assert_eq!(shown["connection_status"], "connected");
     Ok(())
 }
 

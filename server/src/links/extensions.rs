@@ -273,12 +273,12 @@ mod tests {
     }
 
     #[sqlx::test(migrator = "crate::platform::db::MIGRATOR")]
-    async fn a_thousand_links_are_told_by_one_statement(db: PgPool) {
+    async fn fifteen_thousand_links_are_told_by_one_statement(db: PgPool) {
         let mut node = Node::new(db.clone()).await;
         let product = node.product.clone();
         sqlx::query(
             "INSERT INTO devices (id, org_id, product_id, identifier, created_at, updated_at)
-             SELECT gen_random_uuid(), $1, $2, 'd-' || n, now(), now() FROM generate_series(1, 1000) n",
+             SELECT gen_random_uuid(), $1, $2, 'd-' || n, now(), now() FROM generate_series(1, 15000) n",
         )
         .bind(product.org().id().0)
         .bind(product.id().0)
@@ -312,7 +312,7 @@ mod tests {
         drop(counting);
         assert_eq!(statements.0.load(Ordering::Relaxed), 1);
         let told = node.hear().await;
-        assert_eq!(told.len(), 1000);
+        assert_eq!(told.len(), 15000);
         assert!(told.iter().all(|(_, what)| *what == ["health"]));
     }
 }

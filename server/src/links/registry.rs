@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use muster_link::limits::IDLE_TIMEOUT;
-use muster_link::{ExtensionSet, Push};
+use muster_link::{ExtensionSet, Push, ToExtensions};
+use tokio::time::{Instant, interval_at};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -19,6 +20,8 @@ use crate::platform::metrics::Metrics;
 
 /// The map is cut so that connects do not wait for each other.
 const SHARDS: usize = 16;
+/// Devices whose extension `health` runs are asked for a report this often (device-link §3.5), a shard after another.
+const HEALTH_EVERY: Duration = Duration::from_hours(1);
 /// Links that are idle or stuck are looked for this often.
 const LOOK: Duration = Duration::from_secs(5);
 /// A link whose peer has taken nothing of what waits for it for this long is cut.
@@ -226,6 +229,16 @@ impl Registry {
         }
     }
 
+    /// Asks the joined devices of a shard for their health; where the extension does not run, nothing is sent.
+    fn ask_health(&self, turn: usize) {
+        let shard = self.shards[turn % SHARDS]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        for entry in shard.values().filter(|entry| entry.wire.is_joined()) {
+            entry.order(Order::Tell(Box::new(ToExtensions::CheckHealth.into())));
+        }
+    }
+
     /// Ends links that were not heard for too long, and cuts those that cannot be told to end.
     fn look(&self) {
         for shard in &self.shards {
@@ -253,10 +266,17 @@ fn turns(links: usize) -> usize {
 /// Watches over the links until told to stop. One timer for all of them.
 pub async fn watch(registry: Arc<Registry>, unfinished: Unfinished, stop: CancellationToken) {
     let mut ebb = Ebb::of(LINKS_GONE);
+    let pause = HEALTH_EVERY / SHARDS as u32;
+    let mut turns = interval_at(Instant::now() + pause, pause);
+    let mut turn = 0;
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(LOOK) => registry.look(),
+            _ = turns.tick() => {
+                registry.ask_health(turn);
+                turn += 1;
+            }
         }
         if ebb.is_over(registry.len()) {
             tokio::task::spawn_blocking(memory::give_back);
@@ -349,6 +369,24 @@ mod tests {
         assert_eq!([0, 1, 50].map(turns), [1, 1, 1]);
         assert_eq!([1000, 3000].map(turns), [10, 30]);
         assert_eq!([8000, 15_000, 1_000_000].map(turns), [80, 80, 80]);
+    }
+
+    #[test]
+    fn every_joined_device_is_asked_for_its_health_once_in_a_round() {
+        let registry = Registry::new(Metrics::new().unwrap());
+        let (joined, silent) = (Orders::default(), Orders::default());
+        for number in 0..100 {
+            let (device, link) = (DeviceId(Uuid::from_u128(number)), LinkId(Uuid::from_u128(number)));
+            let wire = Arc::<Wire>::default();
+            let orders = if number % 4 == 0 { &silent } else { &joined };
+            if number % 4 != 0 {
+                wire.joined();
+            }
+            registry.enter(&peer(device, 1), link, Box::new(orders.clone()), wire);
+        }
+        (0..SHARDS).for_each(|turn| registry.ask_health(turn));
+        assert_eq!(*joined.0.lock().unwrap(), vec!["Tell(Extensions(CheckHealth))"; 75]);
+        assert!(silent.0.lock().unwrap().is_empty());
     }
 
     #[tokio::test]

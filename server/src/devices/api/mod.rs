@@ -5,6 +5,7 @@ pub mod commands;
 mod filters;
 pub mod identities;
 pub mod links;
+pub mod moves;
 pub mod secrets;
 mod shown;
 
@@ -182,6 +183,7 @@ impl From<ChangeError> for Error {
             ChangeError::Forbidden(forbidden) => forbidden.into(),
             ChangeError::Description => Self::invalid("description", message),
             ChangeError::Taken | ChangeError::TakenByDeleted => Self::invalid("identifier", message),
+            ChangeError::SameProduct => Self::invalid("new_product_name", message),
             ChangeError::NotDeleted => Self::Conflict(message),
             ChangeError::Certificate(_)
             | ChangeError::OtherName(_)

@@ -124,7 +124,7 @@ fn old(request: &HttpRequest, product: &Product, device: &Device, fields: Fields
         url: format!("{back}/edit"),
         is_new: false,
         back,
-        switches: switches(device.extensions(), product.extensions()),
+        switches: switches(device.extensions().and(product.extensions()), product.extensions()),
         ..form(request, product, fields, wrong)
     }
 }

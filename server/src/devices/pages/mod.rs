@@ -4,6 +4,7 @@
 pub mod certificates;
 pub mod commands;
 pub mod edit;
+pub mod moves;
 pub mod secrets;
 pub mod show;
 #[cfg(test)]

@@ -4,6 +4,7 @@ pub mod commands;
 pub mod credentials;
 mod identities;
 mod logs;
+pub mod moves;
 mod reports;
 pub mod secrets;
 
@@ -54,6 +55,9 @@ pub enum ChangeError {
     /// A deleted device has this identifier.
     #[error("belongs to a deleted device: restore or destroy that one first")]
     TakenByDeleted,
+    /// It is in that product already.
+    #[error("is the product that the device is in")]
+    SameProduct,
     /// The device is not deleted.
     #[error("The device is not deleted; delete it before you destroy it.")]
     NotDeleted,

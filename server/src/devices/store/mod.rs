@@ -5,6 +5,7 @@ pub(super) mod identities;
 pub(super) mod links;
 mod list;
 pub(super) mod logs;
+pub(super) mod moves;
 mod page;
 pub(super) mod sweep;
 

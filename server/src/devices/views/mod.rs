@@ -1,6 +1,7 @@
 //! What the pages of devices show.
 
 pub(super) mod commands;
+pub(super) mod moves;
 
 use askama::Template;
 use serde_json::Value;
@@ -396,11 +397,13 @@ impl IndexPage<'_> {
     }
 }
 
-/// The product's shared secrets.
+/// Shared secrets of a product, or of one device.
 #[derive(Template)]
 #[template(path = "devices/secrets.html")]
 pub(super) struct SecretsPage {
     pub frame: Frame,
+    /// The device's identifier, where they are a device's.
+    pub device: Option<String>,
     pub secrets: Vec<SharedSecret>,
     pub may_change: bool,
     pub url: String,
@@ -426,6 +429,9 @@ impl SecretsPage {
 pub(super) struct SecretOffPage {
     pub frame: Frame,
     pub secret: SharedSecret,
+    pub is_device: bool,
+    /// What is typed again.
+    pub name: String,
     pub url: String,
     pub wrong: Wrong,
 }
