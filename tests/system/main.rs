@@ -4,6 +4,7 @@ mod archives;
 mod behaviours;
 mod by_hand;
 mod credentials;
+mod extensions;
 mod frames;
 mod hostile;
 mod nodes;

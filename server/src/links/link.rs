@@ -2,16 +2,19 @@
 //! moves the frames performs them.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use actix_http::ws::Item;
 use muster_link::{Encoding, Message};
 use tokio::sync::oneshot;
 
 use super::Links;
+use super::extensions::usable;
 use super::intake::Share;
 use super::registry::Handle;
 use super::renewals;
-use super::session::{Closing, Effect, Input, Session, Welcome};
+use super::session::{Closing, Effect, Input, Report, Session, Welcome};
+use super::valve::Valve;
 use super::wire::Wire;
 use super::writer::Entry;
 use crate::devices::Peer;
@@ -43,6 +46,7 @@ pub struct Link {
     parts: Vec<u8>,
     parts_are_text: bool,
     share: Option<Box<Share>>,
+    valve: Valve,
     end: Option<&'static str>,
 }
 
@@ -59,6 +63,7 @@ impl Link {
             parts: Vec::new(),
             parts_are_text: true,
             share: None,
+            valve: Valve::new(Instant::now()),
             end: None,
         }
     }
@@ -77,6 +82,10 @@ impl Link {
 
     /// What a message, an answer or an order leads to.
     pub fn handle(&mut self, input: Input<'_>) -> Vec<Act> {
+        let input = match input {
+            Input::Allow(on) => Input::Allow(usable(&self.peer, on)),
+            input => input,
+        };
         let was_joined = self.session.is_joined();
         let effects = self.session.handle(input);
         let mut acts = Vec::with_capacity(effects.len() + usize::from(!was_joined));
@@ -97,6 +106,11 @@ impl Link {
                 }
                 Effect::Relay(said) => {
                     self.links.relay(&self.peer, self.id, said);
+                    continue;
+                }
+                Effect::Report(Report::Log(_)) if !self.valve.pass(Instant::now()) => {
+                    let dropped = &self.links.platform.metrics.log_lines_dropped;
+                    dropped.with_label_values(&["rate"]).inc();
                     continue;
                 }
                 Effect::Report(report) => {

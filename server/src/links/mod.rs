@@ -7,6 +7,7 @@
 
 pub mod admission;
 mod archives;
+mod extensions;
 pub mod identities;
 mod intake;
 mod link;
@@ -19,6 +20,7 @@ pub mod session;
 mod socket;
 mod terminals;
 pub mod tls;
+mod valve;
 pub mod wire;
 mod writer;
 

@@ -183,6 +183,7 @@ impl Handler<Ordered> for Socket {
     fn handle(&mut self, Ordered(order): Ordered, context: &mut Context) {
         match order {
             Order::Tell(push) => self.input(Input::Tell(push), context),
+            Order::Allow(extensions) => self.input(Input::Allow(extensions), context),
             Order::Close(closing) => self.close(closing, context),
         }
     }

@@ -41,6 +41,8 @@ pub enum Section {
     Archives,
     /// A product's shared secrets.
     Secrets,
+    /// A product's settings.
+    Settings,
     /// An org's signing keys.
     Keys,
     /// An org's CA certificates.

@@ -1,18 +1,21 @@
 //! Forms of devices: register, change, delete, destroy.
 
+use std::collections::HashMap;
+
 use actix_web::{HttpRequest, HttpResponse, web};
 
 use super::refusal;
 use super::show::{device, devices_url, url};
 use crate::app::App;
+use crate::devices::Device;
 use crate::devices::model::{Identifier, Tag};
 use crate::devices::service::{self, Change, Registration};
 use crate::devices::views::{DeletePage, EditPage};
-use crate::products::Product;
-use crate::products::views::frame;
+use crate::products::views::{frame, switches};
+use crate::products::{self, Product};
 use crate::web::Error;
 use crate::web::forms::{Confirmed, Form, Wrong, split_words, wrong};
-use crate::web::page::{self, Section};
+use crate::web::page::{self, Section, path};
 
 /// A device as it is filled in.
 #[derive(Debug, Default, serde::Deserialize)]
@@ -23,6 +26,9 @@ pub struct Fields {
     tags: String,
     updates_enabled: Option<String>,
     connecting_code: String,
+    /// The switches of its extensions.
+    #[serde(flatten)]
+    switches: HashMap<String, String>,
 }
 
 fn form(request: &HttpRequest, product: &Product, fields: Fields, wrong: Wrong) -> EditPage {
@@ -38,6 +44,8 @@ fn form(request: &HttpRequest, product: &Product, fields: Fields, wrong: Wrong) 
         tags: fields.tags,
         updates_enabled: fields.updates_enabled.is_some(),
         connecting_code: fields.connecting_code,
+        switches: Vec::new(),
+        settings_url: path(&["org", product.org().name(), product.name(), "settings"]),
     }
 }
 
@@ -112,12 +120,13 @@ pub async fn edit(request: HttpRequest, app: web::Data<App>, product: Product) -
         tags: device.tags.join(", "),
         updates_enabled: device.updates_enabled.then(|| "on".to_owned()),
         connecting_code: service::connecting_code(&mut conn, product.org(), device.id).await?,
+        switches: HashMap::new(),
     };
-    page::ok(&old(&request, &product, fields, Wrong::nothing()))
+    page::ok(&old(&request, &product, &device, fields, Wrong::nothing()))
 }
 
-fn old(request: &HttpRequest, product: &Product, fields: Fields, wrong: Wrong) -> EditPage {
-    let back = format!("{}{}", devices_url(product), page::path(&[&fields.identifier]));
+fn old(request: &HttpRequest, product: &Product, device: &Device, fields: Fields, wrong: Wrong) -> EditPage {
+    let back = format!("{}{}", devices_url(product), path(&[&fields.identifier]));
     EditPage {
         frame: frame(request, product, Section::Devices, "Settings")
             .under("Devices", devices_url(product))
@@ -125,6 +134,7 @@ fn old(request: &HttpRequest, product: &Product, fields: Fields, wrong: Wrong) -
         url: format!("{back}/edit"),
         is_new: false,
         back,
+        switches: switches(device.extensions().and(product.extensions()), product.extensions()),
         ..form(request, product, fields, wrong)
     }
 }
@@ -147,10 +157,10 @@ pub async fn update(
         Ok(device) => Ok(page::see_other(&url(&product, &device))),
         Err(error) => {
             let fields = Fields {
-                identifier: device.identifier,
+                identifier: device.identifier.clone(),
                 ..fields
             };
-            page::invalid(&old(&request, &product, fields, wrong(error)?))
+            page::invalid(&old(&request, &product, &device, fields, wrong(error)?))
         }
     }
 }
@@ -163,6 +173,7 @@ fn change(fields: &Fields, were_on: bool) -> Result<Change, Error> {
         tags: Some(Tag::texts(tags(fields)?)),
         updates_enabled: (on != were_on).then_some(on),
         connecting_code: Some(code(fields)),
+        extensions: products::pages::switches(&fields.switches),
     })
 }
 
@@ -172,12 +183,7 @@ pub async fn confirm(request: HttpRequest, app: web::Data<App>, product: Product
     page::ok(&asking(&request, &product, &device, Wrong::nothing()))
 }
 
-fn asking<'a>(
-    request: &HttpRequest,
-    product: &Product,
-    device: &'a crate::devices::Device,
-    wrong: Wrong,
-) -> DeletePage<'a> {
+fn asking<'a>(request: &HttpRequest, product: &Product, device: &'a Device, wrong: Wrong) -> DeletePage<'a> {
     let title = if device.deleted_at.is_some() {
         "Destroy"
     } else {

@@ -99,7 +99,7 @@ impl Session {
         if let Some(archive) = archive {
             effects.extend(self.tell_device(&ToDevice::Archive(archive)));
         }
-        effects.extend(self.allow(welcome.extensions));
+        effects.extend(self.allow_at_join(welcome.extensions));
         if has_extensions {
             effects.extend(self.tell_device(&ToDevice::GetExtensions));
         }

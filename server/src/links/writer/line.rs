@@ -3,15 +3,14 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
-use muster_link::{Extension, ExtensionSet};
 use tokio::sync::oneshot;
 
 use super::desk::{Desk, Said};
 use crate::deployments::service as deployments;
-use crate::devices::identity::Credential;
 use crate::devices::service::{self as devices, JoinRecord, Joined, LinkEnd};
 use crate::devices::{DeviceId, Peer};
 use crate::keys::service as keys;
+use crate::links::extensions::usable;
 use crate::links::session::Welcome;
 use crate::links::wire::Waiting;
 use crate::links::writer::{archive_message, update_message};
@@ -88,18 +87,6 @@ impl Line {
             self.0.push_front(one);
         }
     }
-}
-
-/// The extensions that a device may use: those that are on for it and its product, and its certificate's renewal, where the
-/// org switched it on.
-fn extensions(peer: &Peer, mut on: ExtensionSet) -> ExtensionSet {
-    let may_renew = matches!(peer.credential(), Credential::Certificate(pinned) if pinned.may_renew);
-    if may_renew {
-        on.insert(Extension::Renewal);
-    } else {
-        on.remove(Extension::Renewal);
-    }
-    on
 }
 
 impl Desk {
@@ -190,7 +177,7 @@ impl Desk {
             let welcome = Welcome {
                 keys: keys.get(&peer.org()).cloned().unwrap_or_default(),
                 archive: archive.map(|sent| archive_message(&self.urls, device, peer.org(), &sent, now)),
-                extensions: extensions(peer, joined.extensions),
+                extensions: usable(peer, joined.extensions),
                 update,
                 connecting_code: joined.connecting_code,
             };

@@ -1,5 +1,6 @@
 //! Presence on a real database: what is written of links, in which order, and what becomes of it when the database is away.
 
+mod added;
 mod beside;
 
 use std::sync::Arc;

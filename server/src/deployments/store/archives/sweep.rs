@@ -22,6 +22,7 @@ pub(in crate::deployments) async fn due(
         r#"SELECT d.id AS "device: DeviceId", d.org_id AS "org: OrgId", a.id AS "id: ArchiveId", a.uuid, a.version, a.description,
                   a.platform, a.architecture, a.size_bytes, a.created_at
            FROM deployment_members m JOIN devices d ON d.id = m.device_id
+           JOIN deployment_groups g ON g.id = m.group_id AND g.product_id = d.product_id
            JOIN LATERAL (SELECT r.archive_id FROM releases r WHERE r.group_id = m.group_id ORDER BY r.number DESC LIMIT 1) r ON true
            JOIN archives a ON a.id = r.archive_id
            WHERE m.device_id = ANY ($1) AND ($2::uuid[] IS NULL OR m.group_id = ANY ($2)) AND d.deleted_at IS NULL

@@ -1,7 +1,7 @@
 //! What links write of devices, in batches and across orgs. Rows that more than one task writes are locked in the order of
 //! their devices, so that two batches never wait for each other.
 
-use muster_link::Extension;
+use muster_link::ExtensionSet;
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -13,6 +13,7 @@ use crate::devices::reported::{DeviceReport, JoinRecord, Joined, LinkEnd, LinkSt
 use crate::platform::nodes::NodeId;
 use crate::platform::sweep::Sweep;
 use crate::products::ProductId;
+use crate::products::extensions::set_of;
 
 /// Writes what devices said when they joined, and gives what was stored before. No device may stand in it twice. Left out
 /// are those that were deleted, or whose credential was revoked, since they were let in.
@@ -65,7 +66,8 @@ pub(in crate::devices) async fn join(
                    a.created_at AS archive_at
                FROM device_states s JOIN new USING (device_id) JOIN devices d ON d.id = s.device_id
                    JOIN products p ON p.id = d.product_id
-                   LEFT JOIN deployment_members m ON m.device_id = d.id LEFT JOIN deployment_groups g ON g.id = m.group_id
+                   LEFT JOIN deployment_members m ON m.device_id = d.id
+                   LEFT JOIN deployment_groups g ON g.id = m.group_id AND g.product_id = d.product_id
                    LEFT JOIN LATERAL (SELECT r.archive_id FROM releases r WHERE r.group_id = g.id ORDER BY r.number DESC LIMIT 1) r
                        ON d.updates_enabled AND (d.updates_blocked_until IS NULL OR d.updates_blocked_until <= $1)
                    LEFT JOIN archives a ON a.id = r.archive_id
@@ -119,11 +121,7 @@ pub(in crate::devices) async fn join(
         previous_version: row.firmware_version,
         in_flight: row.update_status.is_some(),
         elsewhere: row.elsewhere,
-        extensions: row
-            .extensions
-            .iter()
-            .filter_map(|name| Extension::named(name))
-            .collect(),
+        extensions: set_of(&row.extensions),
         connecting_code: row.connecting_code,
         archive: row.archive_id.map(|id| Sent {
             id,
@@ -137,6 +135,26 @@ pub(in crate::devices) async fn join(
         }),
     });
     Ok(joined.collect())
+}
+
+/// The extensions that these devices may use now: their products' without those that are off for them.
+pub(in crate::devices) async fn extensions(
+    conn: &mut PgConnection,
+    _proof: Sweep,
+    devices: &[DeviceId],
+) -> sqlx::Result<Vec<(DeviceId, ExtensionSet)>> {
+    let ids: Vec<Uuid> = devices.iter().map(|device| device.0).collect();
+    let rows = sqlx::query!(
+        r#"SELECT d.id AS "id: DeviceId", p.extensions, d.extensions_off FROM devices d JOIN products p ON p.id = d.product_id
+           WHERE d.id = ANY ($1)"#,
+        &ids
+    )
+    .fetch_all(conn)
+    .await?;
+    let usable = rows
+        .into_iter()
+        .map(|row| (row.id, set_of(&row.extensions).without(set_of(&row.extensions_off))));
+    Ok(usable.collect())
 }
 
 /// Writes the last report of each kind. No kind of a device may stand in it twice; devices that are gone are left out.
