@@ -21,7 +21,7 @@ use super::stamp::now_ns;
 use super::swarm::{self, Devices, Swarm};
 
 /// Every figure of these files.
-pub const NAMES: [&str; 28] = [
+pub const NAMES: [&str; 29] = [
     // Devices that introduce themselves by their CA, which the server then pins: once in a device's life.
     "link.first_connects_per_s",
     // Full handshakes with a certificate each, 128 at the same time, until the reply to the join was read.
@@ -34,6 +34,9 @@ pub const NAMES: [&str; 28] = [
     "link.bytes_per_idle_tls13",
     // From an operator's request that asks all devices to identify, to the last device having read it.
     "link.fanout_ms",
+    // From an operator's request that switches an extension of the product, to the last device having read its `attach` or
+    // `detach`.
+    "link.switch_ms",
     // From the commit that assigns an update to each device, a row each, to the last device having read its `update`, …
     "link.fanout_update_ms",
     // … and the same to 2,000 of the links.
@@ -89,6 +92,8 @@ const ROUNDS: usize = 5;
 const REST: Duration = Duration::from_secs(3);
 /// Links whose memory over TLS 1.3 is measured.
 const TLS13_LINKS: u32 = 4000;
+/// The devices' product.
+const PRODUCT: &str = "/orgs/bench/products/swarm";
 /// Where all devices are asked something.
 const COMMANDS: &str = "/orgs/bench/products/swarm/commands";
 /// Links of the smaller fan-out.
@@ -232,6 +237,22 @@ impl Bench<'_> {
                 sleep(REST).await;
             }
             figures.print("link.fanout_ms", median(took), "ms", self.links as usize);
+        }
+        if figures.want("link.switch_ms") {
+            let api = server.admin().await?;
+            let mut took = Vec::new();
+            for round in 0..2 * ROUNDS {
+                let (on, told) = if round % 2 == 0 {
+                    (true, "attach")
+                } else {
+                    (false, "detach")
+                };
+                let sent_ns = now_ns();
+                api.put(PRODUCT, json!({ "extensions": { "health": on } })).await?;
+                took.push(swarm.read_by(told, self.links, sent_ns).await?);
+                sleep(REST).await;
+            }
+            figures.print("link.switch_ms", median(took), "ms", self.links as usize);
         }
         let db = server.database().await?;
         for (name, links) in [

@@ -1,6 +1,6 @@
 //! Forms of devices: register, change, delete, destroy.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use actix_web::{HttpRequest, HttpResponse, web};
 
@@ -28,7 +28,7 @@ pub struct Fields {
     connecting_code: String,
     /// The switches of its extensions.
     #[serde(flatten)]
-    switches: HashMap<String, String>,
+    switches: BTreeMap<String, String>,
 }
 
 fn form(request: &HttpRequest, product: &Product, fields: Fields, wrong: Wrong) -> EditPage {
@@ -120,7 +120,7 @@ pub async fn edit(request: HttpRequest, app: web::Data<App>, product: Product) -
         tags: device.tags.join(", "),
         updates_enabled: device.updates_enabled.then(|| "on".to_owned()),
         connecting_code: service::connecting_code(&mut conn, product.org(), device.id).await?,
-        switches: HashMap::new(),
+        switches: BTreeMap::new(),
     };
     page::ok(&old(&request, &product, &device, fields, Wrong::nothing()))
 }
