@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use muster_link::limits::MESSAGE_MAX_BEFORE_JOIN;
 
 use super::session::Closing;
@@ -50,14 +50,16 @@ impl Share {
     /// # Errors
     /// [`Closing::TooLarge`] when the node holds [`UNFINISHED_MAX`] already.
     pub fn hold(&mut self, bytes: usize) -> Result<(), Closing> {
-        let before = self.bytes;
-        self.bytes = bytes;
+        let before = std::mem::replace(&mut self.bytes, bytes);
+        if bytes == before {
+            return Ok(());
+        }
         let Some(more) = bytes.checked_sub(before) else {
             self.node.0.fetch_sub(before - bytes, Ordering::Relaxed);
             return Ok(());
         };
         let all = self.node.0.fetch_add(more, Ordering::Relaxed) + more;
-        if more > 0 && all > UNFINISHED_MAX {
+        if all > UNFINISHED_MAX {
             return Err(Closing::TooLarge);
         }
         Ok(())
@@ -73,8 +75,8 @@ impl Drop for Share {
 /// What comes out of an [`Intake`].
 #[derive(Debug, PartialEq, Eq)]
 pub enum Passed {
-    /// One or more whole frames, as they came.
-    Frames(Bytes),
+    /// A whole frame, as it came.
+    Frame(BytesMut),
     /// Nothing before more bytes come.
     Nothing,
     /// Nothing before this much time has passed.
@@ -125,39 +127,31 @@ impl Intake {
     /// Why the link is to be closed: a frame is too large, the node holds too much, or the device does not stop.
     pub fn pass(&mut self, now: Instant) -> Result<Passed, Closing> {
         self.fill(now);
-        let (mut end, mut is_dry) = (0, false);
-        while let Some(length) = frame_length(&self.held[end..]) {
-            if length.payload > self.message_max {
-                return Err(Closing::TooLarge);
-            }
-            if self.held.len() - end < length.whole() {
-                break;
-            }
-            let cost = 1 + (length.payload / 1024) as u32;
-            if cost > self.tokens && self.tokens < self.burst {
-                is_dry = true;
-                break;
-            }
-            self.tokens = self.tokens.saturating_sub(cost);
-            end += length.whole();
+        let length = frame_length(&self.held);
+        if length.as_ref().is_some_and(|length| length.payload > self.message_max) {
+            return Err(Closing::TooLarge);
         }
-        let frames = self.held.split_to(end).freeze();
-        if self.held.is_empty() {
-            // An idle link keeps no buffer.
-            self.held = BytesMut::new();
-        }
-        self.share.hold(self.held.len())?;
-        if is_dry {
+        let Some(length) = length.filter(|length| length.whole() <= self.held.len()) else {
+            self.share.hold(self.held.len())?;
+            return Ok(Passed::Nothing);
+        };
+        let cost = 1 + (length.payload / 1024) as u32;
+        if cost > self.tokens && self.tokens < self.burst {
+            self.share.hold(self.held.len())?;
             let since = *self.dry_since.get_or_insert(now);
             if now.saturating_duration_since(since) > FLOOD_PATIENCE {
                 return Err(Closing::Flooding);
             }
+            return Ok(Passed::Wait(Duration::from_millis(100)));
         }
-        Ok(match (frames.is_empty(), is_dry) {
-            (false, _) => Passed::Frames(frames),
-            (true, true) => Passed::Wait(Duration::from_millis(100)),
-            (true, false) => Passed::Nothing,
-        })
+        self.tokens = self.tokens.saturating_sub(cost);
+        let frame = self.held.split_to(length.whole());
+        if self.held.is_empty() {
+            // An idle link keeps no buffer.
+            self.held = BytesMut::new();
+        }
+        self.share.hold(0)?;
+        Ok(Passed::Frame(frame))
     }
 
     /// A link that sends less than it may for a second was no flood.
@@ -239,8 +233,8 @@ mod tests {
             let mut got = Vec::new();
             for piece in sent.chunks(5000) {
                 intake.push(piece);
-                while let Passed::Frames(frames) = intake.pass(now).unwrap() {
-                    got.extend_from_slice(&frames);
+                while let Passed::Frame(frame) = intake.pass(now).unwrap() {
+                    got.extend_from_slice(&frame);
                 }
                 assert_eq!(got.len() + node.bytes(), got.len() + intake.held.len());
             }
@@ -296,7 +290,10 @@ mod tests {
         let chunk = frame(1100).repeat(256);
         for _ in 0..10_240 / 256 {
             intake.push(&chunk);
-            assert!(matches!(intake.pass(now), Ok(Passed::Frames(frames)) if frames.len() == chunk.len()));
+            for _ in 0..256 {
+                assert!(matches!(intake.pass(now), Ok(Passed::Frame(frame)) if frame.len() == chunk.len() / 256));
+            }
+            assert_eq!(intake.pass(now), Ok(Passed::Nothing));
         }
         let mut passed = 0;
         let ended = loop {
@@ -304,7 +301,7 @@ mod tests {
                 intake.push(&chunk);
             }
             match intake.pass(now) {
-                Ok(Passed::Frames(frames)) => passed += frames.len() / frame(1100).len(),
+                Ok(Passed::Frame(_)) => passed += 1,
                 Ok(Passed::Wait(time)) => now += time,
                 Ok(Passed::Nothing) => panic!("there is more"),
                 Err(closing) => break closing,
@@ -323,12 +320,13 @@ mod tests {
         let mut intake = Intake::new(node, now);
         for _ in 0..5 {
             intake.push(&frame(10).repeat(2 * BURST_BEFORE_JOIN as usize));
-            assert!(matches!(intake.pass(now), Ok(Passed::Frames(_))));
-            assert!(matches!(intake.pass(now), Ok(Passed::Wait(_))));
-            now += Duration::from_secs(4);
-            assert!(matches!(intake.pass(now), Ok(Passed::Frames(_))));
-            assert_eq!(intake.pass(now), Ok(Passed::Nothing));
-            now += Duration::from_secs(4);
+            for end in [Passed::Wait(Duration::from_millis(100)), Passed::Nothing] {
+                for _ in 0..BURST_BEFORE_JOIN {
+                    assert!(matches!(intake.pass(now), Ok(Passed::Frame(_))));
+                }
+                assert_eq!(intake.pass(now), Ok(end));
+                now += Duration::from_secs(4);
+            }
         }
     }
 
@@ -341,8 +339,8 @@ mod tests {
             for piece in pieces {
                 sent.extend_from_slice(&piece);
                 intake.push(&piece);
-                while let Ok(Passed::Frames(frames)) = intake.pass(now) {
-                    got.extend_from_slice(&frames);
+                while let Ok(Passed::Frame(frame)) = intake.pass(now) {
+                    got.extend_from_slice(&frame);
                 }
             }
             assert!(sent.starts_with(&got));

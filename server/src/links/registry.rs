@@ -19,6 +19,8 @@ use crate::platform::metrics::Metrics;
 
 /// The map is cut so that connects do not wait for each other.
 const SHARDS: usize = 16;
+/// Orders that may wait for a link; one more cuts it.
+pub const ORDERS_MAX: usize = 32;
 /// Links that are idle or stuck are looked for this often.
 const LOOK: Duration = Duration::from_secs(5);
 /// A link whose peer has taken nothing of what waits for it for this long is cut.
