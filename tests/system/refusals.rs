@@ -7,8 +7,8 @@ use muster_tests::wire::{dial, request};
 use muster_tests::{Kiosk, World, eventually};
 use reqwest::{Method, StatusCode};
 
-/// A refused device is answered and its connection ended within this time: any other may take two seconds to end.
-const ENDED: Duration = Duration::from_millis(1500);
+/// A refused device is answered and its connection ended within this time: HTTP would wait longer for the device.
+const ENDED: Duration = Duration::from_secs(1);
 const UPGRADE: &str = "GET /socket/websocket?vsn=2.0.0 HTTP/1.1\r\nhost: localhost\r\nupgrade: websocket\r\n\
     connection: upgrade\r\nsec-websocket-version: 13\r\nsec-websocket-key: 7uul3C8MqLJlXEoic0RM0w==\r\n\r\n";
 

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use actix_http::ws;
+#[cfg(feature = "upgrade-socket")]
+use actix_web::HttpMessage as _;
 use actix_web::http::uri::Authority;
 use actix_web::http::{Method, Uri, header};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
@@ -50,8 +52,6 @@ pub async fn connect(
     match admit(&app, &request, &query, &wire).await {
         Ok(admitted) => {
             let (link, gate) = (Link::new(&app.links, admitted), Gate::new(app.links.unfinished.clone()));
-            #[cfg(feature = "upgrade-socket")]
-            use actix_web::HttpMessage as _;
             #[cfg(feature = "upgrade-socket")]
             if let Some(seat) = request.extensions().get::<super::upgrade::Seat>() {
                 return Ok(seat.take(link, gate, request.head()));
