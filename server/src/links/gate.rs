@@ -91,3 +91,47 @@ impl Gate {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use muster_link::limits::MESSAGE_MAX;
+
+    use super::*;
+
+    /// A text of one byte, with a mask of zeros.
+    const FRAME: [u8; 7] = [0x81, 0x81, 0, 0, 0, 0, b'x'];
+
+    #[tokio::test]
+    async fn a_flood_gives_way_and_what_a_real_device_says_in_one_go_passes_in_one_turn() {
+        let mut gate = Gate::new(Unfinished::default());
+        gate.widen(MESSAGE_MAX);
+        gate.intake.push(&FRAME.repeat(1000));
+        let mut turns = Vec::new();
+        while turns.iter().sum::<usize>() < 1000 {
+            let passed = poll_fn(|task| {
+                let mut passed = 0;
+                while let Poll::Ready(frame) = gate.poll_frame(task, |_, _| Poll::Pending) {
+                    assert_eq!(frame.unwrap()[..], FRAME);
+                    passed += 1;
+                }
+                if passed > 0 { Poll::Ready(passed) } else { Poll::Pending }
+            });
+            turns.push(passed.await);
+        }
+        assert!(turns.iter().all(|passed| *passed <= 128), "{turns:?}");
+        // A recorded NervesHubLink 2.5.2 says 101 percents.
+        assert!(turns[0] > 101, "{turns:?}");
+    }
+
+    #[tokio::test]
+    async fn what_was_refused_is_told_from_what_was_lost() {
+        let mut gate = Gate::new(Unfinished::default());
+        let lost = poll_fn(|task| gate.poll_frame(task, |_, _| Poll::Ready(false))).await;
+        assert!(matches!(lost, Err(Ended::Lost)));
+        gate.intake.push(&[0x81, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]);
+        let refused = poll_fn(|task| gate.poll_frame(task, |_, _| Poll::Pending)).await;
+        assert!(matches!(refused, Err(Ended::Refused(Closing::TooLarge))));
+    }
+}
