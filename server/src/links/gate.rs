@@ -130,7 +130,8 @@ mod tests {
         let mut gate = Gate::new(Unfinished::default());
         let lost = poll_fn(|task| gate.poll_frame(task, |_, _| Poll::Ready(false))).await;
         assert!(matches!(lost, Err(Ended::Lost)));
-        gate.intake.push(&[0x81, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]);
+        gate.intake
+            .push(&[0x81, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]);
         let refused = poll_fn(|task| gate.poll_frame(task, |_, _| Poll::Pending)).await;
         assert!(matches!(refused, Err(Ended::Refused(Closing::TooLarge))));
     }

@@ -1,39 +1,30 @@
-//! Frames in, a link's acts out, over actix-http's `.upgrade()`: the socket of the device listener in a server that is built
-//! with the feature `upgrade-socket`. Admission and answers are those of the routes; only who is let in ends up here.
+//! Frames in, a link's acts out, over a connection that is ours alone.
 //!
-//! The task of the connection is the task of the link. While nothing waits it holds no buffer: bytes are read into one that all
-//! links of a thread share. While what was said is not taken, nothing more is done; a peer that does not read is ended from
-//! outside (`registry::watch`).
+//! While nothing waits it holds no buffer: bytes are read into one that all links of a thread share. While what was said is not
+//! taken, nothing more is done; a peer that does not read is ended from outside (`registry::watch`).
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::VecDeque;
-use std::future::poll_fn;
 use std::io;
-use std::pin::{Pin, pin};
-use std::rc::Rc;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Context as Task, Poll, ready};
 use std::time::Duration;
 
-use actix_codec::{Encoder as _, Framed};
-use actix_http::ws::{self, Codec, Frame, Message as WsMessage, ProtocolError};
-use actix_http::{HttpMessage as _, Request, RequestHead, h1};
-use actix_service::{ServiceFactory, apply_fn_factory};
-use actix_web::HttpResponse;
-use actix_web::body::MessageBody;
-use actix_web::dev::{Service as _, ServiceResponse};
+use actix_codec::{Decoder as _, Encoder as _};
+use actix_http::ws::{Codec, Frame, Message as WsMessage, ProtocolError};
 use bytes::{Buf as _, BytesMut};
 use futures_util::task::AtomicWaker;
 use muster_link::limits::MESSAGE_MAX;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::oneshot;
 use tokio::time::{Sleep, sleep};
 
-use super::gate::Gate;
-use super::intake::Intake;
-use super::link::{Act, Link};
-use super::registry::{Handle, ORDERS_MAX, Order};
-use super::session::Welcome;
+use crate::links::gate::Gate;
+use crate::links::intake::Intake;
+use crate::links::link::{Act, Link};
+use crate::links::registry::{Handle, ORDERS_MAX, Order};
+use crate::links::session::Welcome;
 
 /// So much is read at once.
 const READ: usize = 16 * 1024;
@@ -44,91 +35,6 @@ const END_TIMEOUT: Duration = Duration::from_secs(2);
 
 thread_local! {
     static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ].into_boxed_slice());
-}
-
-/// Where the routes leave a link that they let in, among the extensions of a request that may become one.
-#[derive(Clone, Default)]
-pub(super) struct Seat(Rc<Cell<Option<(Link, Gate)>>>);
-
-impl Seat {
-    /// Leaves it, and gives the answer that the device is to read.
-    pub(super) fn take(&self, link: Link, gate: Gate, request: &RequestHead) -> HttpResponse {
-        self.0.set(Some((link, gate)));
-        ws::handshake_response(request).finish().map_into_boxed_body().into()
-    }
-}
-
-/// What serves the upgrades of connections, over the routes.
-pub fn over<F, B, IO>(
-    routes: F,
-) -> impl ServiceFactory<
-    (Request, Framed<IO, h1::Codec>),
-    Config = (),
-    Response = (),
-    Error = actix_web::Error,
-    InitError = F::InitError,
->
-where
-    F: ServiceFactory<Request, Config = (), Response = ServiceResponse<B>, Error = actix_web::Error>,
-    F::Service: 'static,
-    <F::Service as actix_service::Service<Request>>::Future: 'static,
-    B: MessageBody + 'static,
-    IO: AsyncRead + AsyncWrite + Unpin + 'static,
-{
-    apply_fn_factory(
-        routes,
-        |(request, framed): (Request, Framed<IO, h1::Codec>), routes: &F::Service| {
-            let seat = Seat::default();
-            request.extensions_mut().insert(seat.clone());
-            let answer = routes.call(request);
-            async move {
-                // What the answer needs is not kept for the life of the link.
-                let answered = Box::pin(async move {
-                    let answer = match answer.await {
-                        Ok(answer) => answer.into_parts().1.map_into_boxed_body(),
-                        Err(error) => error.error_response(),
-                    };
-                    answer_by(framed, answer, &seat).await
-                });
-                // A connection that is lost before is no failure of ours.
-                if let Ok(Some(socket)) = answered.await {
-                    socket.await;
-                }
-                Ok(())
-            }
-        },
-    )
-}
-
-/// Writes an answer whole, unless it is the beginning of a link: that is sent with what the link says first.
-async fn answer_by<IO: AsyncRead + AsyncWrite + Unpin>(
-    framed: Framed<IO, h1::Codec>,
-    answer: HttpResponse,
-    seat: &Seat,
-) -> io::Result<Option<Box<Socket<IO>>>> {
-    let (answer, body) = answer.into_parts();
-    let (mut parts, size) = (framed.into_parts(), body.size());
-    let out = &mut parts.write_buf;
-    parts.codec.encode(h1::Message::Item((answer.into(), size)), out)?;
-    if let Some((link, mut gate)) = seat.0.take() {
-        gate.push(&parts.read_buf);
-        return Ok(Some(Box::new(Socket::new(
-            parts.io,
-            link,
-            gate,
-            BytesMut::from(&out[..]),
-        ))));
-    }
-    let mut body = pin!(body);
-    while let Some(chunk) = poll_fn(|task| body.as_mut().poll_next(task)).await {
-        let chunk = chunk.map_err(|error| io::Error::other(error.to_string()))?;
-        parts.codec.encode(h1::Message::Chunk(Some(chunk)), out)?;
-        parts.io.write_all_buf(out).await?;
-    }
-    parts.codec.encode(h1::Message::Chunk(None), out)?;
-    parts.io.write_all_buf(out).await?;
-    parts.io.shutdown().await?;
-    Ok(None)
 }
 
 /// What a link is told, until it takes it.
@@ -161,7 +67,7 @@ impl Orders {
 }
 
 /// The socket of a link.
-struct Socket<IO> {
+pub(super) struct Socket<IO> {
     io: IO,
     /// None when it is over: then what waits is sent and the connection ends.
     link: Option<Link>,
@@ -176,7 +82,8 @@ struct Socket<IO> {
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> Socket<IO> {
-    fn new(io: IO, link: Link, gate: Gate, unsent: BytesMut) -> Self {
+    /// The socket of a link that opens now, after these bytes.
+    pub(super) fn new(io: IO, link: Link, gate: Gate, first: &[u8]) -> Self {
         let orders = Arc::<Orders>::default();
         link.enter(Box::new(Arc::downgrade(&orders)));
         Self {
@@ -186,25 +93,36 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Socket<IO> {
             orders,
             answers: Vec::new(),
             codec: Codec::new().max_size(MESSAGE_MAX),
-            unsent,
+            unsent: BytesMut::from(first),
             is_flushed: false,
             patience: None,
         }
     }
 
     /// What the next input leads to: an order, an answer, or what the device sends.
-    fn poll_acts(&mut self, link: &mut Link, task: &mut Task<'_>) -> Poll<Vec<Act>> {
-        if let Poll::Ready(order) = self.orders.poll(task) {
+    fn poll_acts(&mut self, task: &mut Task<'_>) -> Poll<Vec<Act>> {
+        let Self {
+            io,
+            link: Some(link),
+            gate,
+            orders,
+            answers,
+            codec,
+            ..
+        } = self
+        else {
+            return Poll::Pending;
+        };
+        if let Poll::Ready(order) = orders.poll(task) {
             return Poll::Ready(link.order(order));
         }
-        for index in 0..self.answers.len() {
-            if let Poll::Ready(answer) = Pin::new(&mut self.answers[index]).poll(task) {
-                self.answers.remove(index);
-                self.answers.shrink_to_fit();
+        for index in 0..answers.len() {
+            if let Poll::Ready(answer) = Pin::new(&mut answers[index]).poll(task) {
+                answers.remove(index);
+                answers.shrink_to_fit();
                 return Poll::Ready(link.answered(answer.ok()));
             }
         }
-        let Self { gate, io, codec, .. } = self;
         let frame = ready!(gate.poll_frame(task, |intake, task| read(io, intake, task)));
         let message = frame.and_then(|mut frame| Ok(message(codec, &mut frame)?));
         Poll::Ready(match message {
@@ -215,14 +133,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Socket<IO> {
 
     /// Takes what comes in, as long as what goes out is not too much; ready when it is over.
     fn poll_link(&mut self, task: &mut Task<'_>) -> Poll<()> {
-        while let Some(mut link) = self.link.take() {
-            let acts = if self.unsent.len() < UNSENT_MAX {
-                self.poll_acts(&mut link, task)
-            } else {
-                Poll::Pending
-            };
-            self.link = Some(link);
-            for act in ready!(acts) {
+        while self.link.is_some() {
+            if self.unsent.len() >= UNSENT_MAX {
+                return Poll::Pending;
+            }
+            for act in ready!(self.poll_acts(task)) {
                 self.perform(act);
             }
         }
@@ -326,7 +241,6 @@ fn read(io: &mut (impl AsyncRead + Unpin), intake: &mut Intake, task: &mut Task<
 
 /// The message of a whole frame.
 fn message(codec: &mut Codec, frame: &mut BytesMut) -> Result<WsMessage, ProtocolError> {
-    use actix_codec::Decoder as _;
     let Some(frame) = codec.decode(frame)? else {
         return Ok(WsMessage::Nop);
     };
@@ -341,4 +255,51 @@ fn message(codec: &mut Codec, frame: &mut BytesMut) -> Result<WsMessage, Protoco
         Frame::Pong(bytes) => WsMessage::Pong(bytes),
         Frame::Close(reason) => WsMessage::Close(reason),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use super::*;
+    use crate::links::session::Closing;
+
+    #[tokio::test]
+    async fn orders_wait_in_their_order_and_one_too_many_or_too_late_is_not_taken() {
+        let orders = Arc::<Orders>::default();
+        let handle = Arc::downgrade(&orders);
+        let waiting = tokio::spawn(async move {
+            let first = poll_fn(|task| orders.poll(task)).await;
+            (first, orders)
+        });
+        tokio::task::yield_now().await;
+        assert!(handle.order(Order::Close(Closing::Idle)));
+        let (first, orders) = waiting.await.unwrap();
+        assert!(matches!(first, Order::Close(Closing::Idle)));
+        for _ in 0..ORDERS_MAX {
+            assert!(handle.order(Order::Close(Closing::Drain)));
+        }
+        assert!(!handle.order(Order::Close(Closing::Drain)));
+        drop(orders);
+        assert!(!handle.order(Order::Close(Closing::Drain)));
+    }
+
+    #[tokio::test]
+    async fn frames_are_read_as_they_come_and_none_is_taken_for_another() {
+        let mut codec = Codec::new().max_size(MESSAGE_MAX);
+        let mut read = |bytes: &[u8]| message(&mut codec, &mut BytesMut::from(bytes));
+        let text = read(&[0x81, 0x82, 0, 0, 0, 0, b'h', b'i']).unwrap();
+        assert!(matches!(text, WsMessage::Text(text) if text == "hi"));
+        let ping = read(&[0x89, 0x80, 0, 0, 0, 0]).unwrap();
+        assert!(matches!(ping, WsMessage::Ping(data) if data.is_empty()));
+        for bad in [
+            // No UTF-8, a reserved bit, no mask, a continuation of nothing.
+            &[0x81, 0x81, 0, 0, 0, 0, 0xff][..],
+            &[0xc1, 0x80, 0, 0, 0, 0],
+            &[0x81, 0x00],
+            &[0x80, 0x80, 0, 0, 0, 0],
+        ] {
+            assert!(read(bad).is_err(), "{bad:?}");
+        }
+    }
 }
