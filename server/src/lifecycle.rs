@@ -132,6 +132,13 @@ pub fn start(app: &App, work: Work, tickets: Tickets) -> Lifecycle {
             }
         }
     });
+    lifecycle.every("log lines", PRUNE, {
+        let platform = platform.clone();
+        move || {
+            let platform = platform.clone();
+            async move { devices::service::prune_log_lines(&platform, proof).await.map(drop) }
+        }
+    });
     lifecycle.every("prune", PRUNE, move || {
         let platform = platform.clone();
         async move {

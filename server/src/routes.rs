@@ -98,6 +98,7 @@ fn api_of_fleet(routes: &mut ServiceConfig) {
             "/orgs/{org}/products/{product}/shared_secrets/{secret}",
             delete().to(devices::api::secrets::delete_of_product),
         )
+        .route("/orgs/{org}/products/{product}/commands", post().to(devices::api::commands::ask_all))
         .service(web::scope("/orgs/{org}/products/{product}/devices/{device}").configure(api_of_device))
         .service(web::scope("/devices/{device}").configure(api_of_device))
         // deployments
@@ -126,7 +127,13 @@ fn api_of_device(routes: &mut ServiceConfig) {
             "/shared_secrets/{secret}",
             delete().to(devices::api::secrets::delete_of_device),
         )
+        .route(
+            "/{command:identify|reboot|reconnect}",
+            post().to(devices::api::commands::ask),
+        )
+        .route("/move", post().to(devices::api::moves::create))
         .route("/links", get().to(devices::api::links::index))
+        .route("/network_identities", get().to(devices::api::identities::index))
         .route("/certificates", get().to(devices::api::certificates::index))
         .route("/certificates", post().to(devices::api::certificates::create))
         .route("/certificates/{serial}", get().to(devices::api::certificates::show))
@@ -159,13 +166,15 @@ fn pages(routes: &mut ServiceConfig) {
         .route("/", get().to(products::pages::index))
         .route("/", post().to(products::pages::create))
         .route("/org/{org}/{product}", get().to(products::pages::show))
+        .route("/org/{org}/{product}/settings", get().to(products::pages::settings))
+        .route("/org/{org}/{product}/settings", post().to(products::pages::change_settings))
         .service(web::scope("/org/{org}/{product}").configure(product_pages));
 }
 
 /// The pages of one product.
 fn product_pages(routes: &mut ServiceConfig) {
     use deployments::pages as groups;
-    use devices::pages::{self as list, certificates, edit, secrets, show};
+    use devices::pages::{self as list, certificates, commands, edit, moves, secrets, show};
     routes
         // devices; a device may be called anything, so what is not a device stands beside them
         .route("/devices", get().to(list::index))
@@ -175,12 +184,22 @@ fn product_pages(routes: &mut ServiceConfig) {
         .route("/devices/{device}", get().to(show::show))
         .route("/devices/{device}/edit", get().to(edit::edit))
         .route("/devices/{device}/edit", post().to(edit::update))
+        .route("/devices/{device}/move", get().to(moves::new))
+        .route("/devices/{device}/move", post().to(moves::create))
         .route("/devices/{device}/delete", get().to(edit::confirm))
         .route("/devices/{device}/delete", post().to(edit::delete))
         .route("/devices/{device}/restore", post().to(show::restore))
         .route("/devices/{device}/unblock", post().to(show::unblock))
+        .route("/devices/{device}/reboot", get().to(commands::confirm))
+        .route("/devices/{device}/{command:identify|reboot|reconnect}", post().to(commands::create))
+        .route("/commands", get().to(commands::index))
+        .route("/commands", post().to(commands::create_all))
         .route("/devices/{device}/certificates", post().to(certificates::create))
         .route("/devices/{device}/certificates/{serial}/delete", post().to(certificates::delete))
+        .route("/devices/{device}/secrets", get().to(secrets::index))
+        .route("/devices/{device}/secrets", post().to(secrets::create))
+        .route("/devices/{device}/secrets/{secret}/deactivate", get().to(secrets::confirm))
+        .route("/devices/{device}/secrets/{secret}/deactivate", post().to(secrets::delete))
         .route("/secrets", get().to(secrets::index))
         .route("/secrets", post().to(secrets::create))
         .route("/secrets/{secret}/deactivate", get().to(secrets::confirm))
@@ -194,7 +213,7 @@ fn product_pages(routes: &mut ServiceConfig) {
         // deployments
         .route("/deployments", get().to(groups::index))
         .route("/deployments", post().to(groups::edit::create))
-        .route("/deployments/new", get().to(groups::edit::new))
+        .route("/new-deployment", get().to(groups::edit::new))
         .route("/deployments/{deployment}", get().to(groups::show))
         .route("/deployments/{deployment}/start", post().to(groups::start))
         .route("/deployments/{deployment}/stop", post().to(groups::stop))

@@ -14,6 +14,9 @@ use rcgen::{
 use sqlx::PgPool;
 use uuid::Uuid;
 
+/// Slots for more devices than there are.
+const ALL: u32 = 100_000;
+
 /// The devices' CA.
 #[derive(Debug)]
 pub struct Ca {
@@ -174,7 +177,7 @@ impl Fleet {
     /// Turns the deployment on, as an operator does; when (just before the commit).
     pub async fn start(&self, db: &PgPool) -> anyhow::Result<u64> {
         let mut tx = db.begin().await?;
-        self.turn_on(&mut tx).await?;
+        self.turn_on(&mut tx, ALL).await?;
         sqlx::query("INSERT INTO events (at, org_id, product_id, kind, subject_id) VALUES (now(), $1, $2, 'deployment.changed', $3)")
             .bind(self.org)
             .bind(self.product)
@@ -188,7 +191,8 @@ impl Fleet {
     /// the commit).
     pub async fn assign(&self, db: &PgPool, devices: u32) -> anyhow::Result<u64> {
         let mut tx = db.begin().await?;
-        self.turn_on(&mut tx).await?;
+        // No slot is left that the scheduler could fill meanwhile.
+        self.turn_on(&mut tx, devices).await?;
         let to = "FROM devices d WHERE d.product_id = $1 AND d.identifier <= 'swarm-' || lpad($2::text, 5, '0')";
         let updates = format!(
             "INSERT INTO updates (id, org_id, product_id, device_id, group_id, release_id, firmware_id, status, assigned_at,
@@ -215,9 +219,10 @@ impl Fleet {
         commit(tx).await
     }
 
-    async fn turn_on(&self, conn: &mut sqlx::PgConnection) -> anyhow::Result<()> {
-        sqlx::query("UPDATE deployment_groups SET state = 'on' WHERE id = $1")
+    async fn turn_on(&self, conn: &mut sqlx::PgConnection, slots: u32) -> anyhow::Result<()> {
+        sqlx::query("UPDATE deployment_groups SET state = 'on', concurrent_updates = $2 WHERE id = $1")
             .bind(self.group)
+            .bind(slots.cast_signed())
             .execute(conn)
             .await?;
         Ok(())

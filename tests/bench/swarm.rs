@@ -172,12 +172,16 @@ impl Swarm {
     }
 
     /// Waits until this many have read a push of this kind, which was sent then; how many milliseconds it took to the last.
+    /// What was read before belongs to an earlier command.
     pub async fn read_by(&mut self, kind: &str, links: u32, sent_ns: u64) -> anyhow::Result<f64> {
         let ms = |ns: &Value| ns.as_u64().unwrap_or_default().saturating_sub(sent_ns) as f64 / 1e6;
         let (mut readers, mut last) = (0, 0.0_f64);
         while readers < u64::from(links) {
             let (_, line) = self
-                .wait(|_, line| line["event"] == "push" && line["kind"] == kind)
+                .wait(|_, line| {
+                    let is_late = line["last_ns"].as_u64().is_some_and(|last| last >= sent_ns);
+                    line["event"] == "push" && line["kind"] == kind && is_late
+                })
                 .await
                 .with_context(|| format!("only {readers} of {links} devices read `{kind}`"))?;
             readers += line["n"].as_u64().unwrap_or_default();

@@ -70,6 +70,57 @@ testEachView('the list is sorted and turned over by key, and the keyboard walks 
   await page.waitForURL(/devices\/kiosk-0060$/);
 }, () => options);
 
+async function isAsked(page, identifier) {
+  await page.goto(`${HOME}/devices/${identifier}`);
+  await page.getByRole('button', { name: 'Identify' }).click();
+  await page.getByText('Asked to identify').waitFor();
+  await page.getByRole('link', { name: 'Reboot' }).click();
+  await page.getByRole('button', { name: 'Reboot device' }).waitFor();
+  await assertGood(page);
+  await page.goto(`${HOME}/devices`);
+  await page.getByRole('link', { name: 'Ask all' }).click();
+  await page.getByText('connected and will hear it').waitFor();
+  await assertGood(page);
+  await page.getByLabel(/Type the product's name/).fill('another');
+  await page.getByRole('button', { name: 'Ask them' }).click();
+  await page.getByText('Is not the name of this product.').waitFor();
+  await page.getByLabel(/Type the product's name/).fill('kiosk');
+  await page.getByRole('button', { name: 'Ask them' }).click();
+  await page.getByText(/asked to identify/).waitFor();
+  await assertGood(page);
+  await page.close();
+}
+
+testEachView('a device has a secret of its own, and goes to another product', async ({ page, view, problems }) => {
+  const identifier = `mover-${view.name}`;
+  await fleet.register(identifier);
+  await page.goto(`${HOME}/devices/${identifier}`);
+  await page.getByRole('link', { name: 'a shared secret of its own' }).click();
+  await page.getByText('No secret yet').waitFor();
+  await assertGood(page);
+  await page.getByRole('button', { name: 'Make a secret' }).click();
+  await page.getByText('shared_key = "nhd_').waitFor();
+  await assertGood(page);
+  await page.getByRole('link', { name: /Deactivate/ }).click();
+  await page.getByLabel(/Type the device's identifier/).fill('kiosk');
+  await page.getByRole('button', { name: 'Deactivate' }).click();
+  await page.getByText('Is not the identifier of this device.').waitFor();
+  await assertGood(page);
+  problems.length = 0;
+  await page.getByLabel(/Type the device's identifier/).fill(identifier);
+  await page.getByRole('button', { name: 'Deactivate' }).click();
+  await page.getByText('Deactivated').waitFor();
+  const name = `lamp-${view.name}`;
+  await fleet.rest('POST', fleet.product.replace(/\/[^/]+$/, ''), { name });
+  await page.goto(`${HOME}/devices/${identifier}`);
+  await page.getByRole('link', { name: 'Move' }).click();
+  await assertGood(page);
+  await page.getByLabel('To the product').selectOption({ label: `${HOME.split('/')[2]}/${name}` });
+  await page.getByRole('button', { name: 'Move device' }).click();
+  await page.waitForURL(new RegExp(`/${name}/devices/${identifier}$`));
+  await page.getByText('Moved here').waitFor();
+}, () => options);
+
 testEachView('a device is registered, pinned, and comes online before one\'s eyes', async ({ page, context, view, problems }) => {
   const identifier = `live-${view.name}`;
   const list = await context.newPage();
@@ -98,6 +149,7 @@ testEachView('a device is registered, pinned, and comes online before one\'s eye
   await list.locator('tr', { hasText: identifier }).getByText('1.0.0').waitFor();
   await assertGood(page);
   await assertGood(list);
+  await isAsked(await context.newPage(), identifier);
   off();
   await page.locator('.badge', { hasText: 'Offline' }).waitFor();
   await unchanged();

@@ -1,7 +1,7 @@
 // A fleet for browser tests: a server with a product, its key, its firmware and virtual boards, all through the REST API.
 
 import { spawn } from 'node:child_process';
-import { readFile } from 'node:fs/promises';
+import { appendFile, readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { after } from 'node:test';
 import { program, run, startServer, temporaryFolder } from './lib.mjs';
@@ -87,6 +87,8 @@ export async function startFleet({ boards = [], versions = ['1.0.0', '1.1.0'], r
       const read = (file) => readFile(path.join(folder, identifier, file), 'utf8');
       return { cert: await read('device.pem'), key: await read('device.key') };
     },
+    /** Adds tables to a board's configuration. */
+    configure: (identifier, tables) => appendFile(path.join(folder, identifier, 'agent.toml'), `\n${tables}\n`),
     /** Switches a board's power on; the answer switches it off. */
     power(identifier) {
       const agent = spawn(program('muster-agent'), ['run', '--config', 'agent.toml'], {

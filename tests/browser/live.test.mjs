@@ -62,7 +62,7 @@ if (pictures) test('pictures for the README', async () => {
   boards.forEach((board) => fleet.power(board));
   await dark.page.goto(`${HOME}/devices`);
   await dark.page.waitForFunction(() => document.querySelectorAll('.status.ok').length === 8);
-  await light.page.goto(`${HOME}/deployments/new`);
+  await light.page.goto(`${HOME}/new-deployment`);
   await light.page.getByLabel('Name').fill('everyone');
   const firmware = await light.page.locator('#firmware option', { hasText: '1.1.0' }).getAttribute('value');
   await light.page.getByLabel('Firmware').selectOption(firmware);

@@ -10,7 +10,7 @@ use muster_link::{Frame, Join, ToDevice, Topic};
 use rustls::ClientConfig;
 use serde_json::Value;
 use tokio::sync::{Semaphore, watch};
-use tokio::time::{Instant, MissedTickBehavior, sleep, timeout};
+use tokio::time::{Instant, Interval, MissedTickBehavior, sleep, timeout};
 
 use super::args::Behaviour;
 use super::commands::Mode;
@@ -166,10 +166,8 @@ async fn talk(fleet: &Fleet, mut wire: Wire, mut voice: Voice, mode: &mut watch:
     // The runtime has one timer wheel for all links.
     let mut beat = tokio::time::interval_at(Instant::now() + fleet.heartbeat, fleet.heartbeat);
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    // Devices do not report all at once, nor in the same second as they are asked for it first.
     let every = fleet.health.unwrap_or(Duration::from_hours(24));
-    let first = every.mul_f64(rand::random()).max(FIRST_HEALTH);
-    let mut health = tokio::time::interval_at(Instant::now() + first, every);
+    let mut health = tokio::time::interval_at(Instant::now() + every, every);
     health.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut unanswered: Option<(u64, u64)> = None;
     loop {
@@ -182,7 +180,7 @@ async fn talk(fleet: &Fleet, mut wire: Wire, mut voice: Voice, mode: &mut watch:
                         fleet.tally.beat(now_ns() - sent_ns);
                         unanswered = None;
                     } else {
-                        hear(fleet, &mut wire, &mut voice, &text).await?;
+                        hear(fleet, &mut wire, &mut voice, &mut health, &text).await?;
                     }
                 }
                 Message::Ping(payload) => wire.pong(&payload).await?,
@@ -214,11 +212,17 @@ async fn report_health(fleet: &Fleet, wire: &mut Wire, voice: &mut Voice) -> any
     Ok(())
 }
 
-/// The first report that nobody asked for comes no sooner than this.
-const FIRST_HEALTH: Duration = Duration::from_secs(3);
+/// After a report that was asked for, the next comes no sooner than this.
+const BETWEEN_HEALTH: Duration = Duration::from_secs(3);
 
 /// Counts a push and does what a device at once does.
-async fn hear(fleet: &Fleet, wire: &mut Wire, voice: &mut Voice, text: &str) -> anyhow::Result<()> {
+async fn hear(
+    fleet: &Fleet,
+    wire: &mut Wire,
+    voice: &mut Voice,
+    health: &mut Interval,
+    text: &str,
+) -> anyhow::Result<()> {
     let frame = Frame::parse(text)?;
     if &*frame.event == "phx_reply" {
         if frame.topic() == Topic::Extensions {
@@ -231,6 +235,8 @@ async fn hear(fleet: &Fleet, wire: &mut Wire, voice: &mut Voice, text: &str) -> 
     }
     fleet.tally.pushed(&frame.event);
     if frame.topic() == Topic::Extensions && &*frame.event == "health:check" {
+        // All are asked when they have joined; after that they do not report all at once.
+        health.reset_after(health.period().mul_f64(rand::random()).max(BETWEEN_HEALTH));
         return report_health(fleet, wire, voice).await;
     }
     if frame.topic() != Topic::Device {

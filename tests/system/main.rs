@@ -3,6 +3,7 @@
 mod behaviours;
 mod by_hand;
 mod credentials;
+mod extensions;
 mod frames;
 mod hostile;
 mod nodes;

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use anyhow::Context as _;
 use muster_tests::nodes::Nats;
 use muster_tests::wire::Wire;
 use muster_tests::{Kiosk, World, eventually};
+use serde_json::{Value, json};
 
 const PATIENCE: Duration = Duration::from_mins(1);
 /// How soon a link ends whose credential is gone.
@@ -17,7 +19,9 @@ async fn two_nodes_woken_by_postgres_are_one_server() -> anyhow::Result<()> {
     let (world, first) = World::on_two_nodes(None).await?;
     rolls_out_across_nodes(&world, "1.1.0").await?;
     newest_link_wins(&world, &first).await?;
+    commands_reach_who_is_connected(&world).await?;
     deleted_device_is_cut_off(&world).await?;
+    moved_device_comes_back_in_its_new_product(&world).await?;
     dead_node_is_noticed(world).await
 }
 
@@ -28,6 +32,7 @@ async fn two_nodes_woken_by_nats_are_one_server_even_while_nats_is_away() -> any
     let (world, first) = World::on_two_nodes(Some(&nats)).await?;
     rolls_out_across_nodes(&world, "1.1.0").await?;
     newest_link_wins(&world, &first).await?;
+    commands_reach_who_is_connected(&world).await?;
     deleted_device_is_cut_off(&world).await?;
     nats.kill();
     rolls_out_across_nodes(&world, "1.2.0").await?;
@@ -48,7 +53,7 @@ async fn rolls_out_across_nodes(world: &World, version: &str) -> anyhow::Result<
     world.deploy(&format!("all-{version}"), &new, 1).await?;
     board.until_runs(&world.api, &world.product, version, PATIENCE).await?;
     assert_eq!(world.until_ended(&board, PATIENCE).await?.0, "succeeded");
-    let stop = serde_json::json!({ "deployment": { "state": "off" } });
+    let stop = json!({ "deployment": { "state": "off" } });
     world
         .api
         .put(&format!("{}/deployments/all-{version}", world.product), stop)
@@ -72,6 +77,46 @@ async fn newest_link_wins(world: &World, first: &muster_tests::Server) -> anyhow
     back.heartbeat().await
 }
 
+/// What is asked of the first node reaches devices of the second, once; and all of a product by one request.
+async fn commands_reach_who_is_connected(world: &World) -> anyhow::Result<()> {
+    let ca = std::fs::read_to_string(world.server.ca())?;
+    let mut wires = Vec::new();
+    for name in ["north", "south", "west"] {
+        let cert = world.device(name).await?;
+        wires.push(Wire::joined(world.server.devices, &ca, &cert).await?);
+    }
+    let ask = async |path: &str, body: Option<Value>| {
+        let path = format!("{}{path}", world.product);
+        world.api.call(reqwest::Method::POST, &path, body).await
+    };
+    let told = ask("/devices/south/identify", None).await?;
+    assert_eq!(told.status, 204, "{told:?}");
+    let heard = wires[1].next().await?.context("the link ended")?;
+    assert_eq!(
+        (&heard[2], &heard[3]),
+        (&json!("device"), &json!("identify")),
+        "{heard}"
+    );
+
+    let told = ask("/commands", Some(json!({ "command": "reboot" }))).await?.data()?;
+    assert_eq!(told["command"], "reboot");
+    assert!(told["connected"].as_i64() >= Some(3), "{told}");
+    for wire in &mut wires {
+        let heard = wire.next().await?.context("the link ended")?;
+        assert_eq!((&heard[3], &heard[4]), (&json!("reboot"), &json!({})), "{heard}");
+    }
+    let refused = ask("/commands", Some(json!({ "command": "explode" }))).await?;
+    assert_eq!(refused.status, 422, "{refused:?}");
+
+    let told = ask("/devices/west/reconnect", None).await?;
+    assert_eq!(told.status, 204, "{told:?}");
+    let code = tokio::time::timeout(CUT, wires[2].closed()).await??;
+    assert!(code.is_none_or(|code| code == 1001), "{code:?}");
+    // The others were asked nothing more.
+    wires[0].heartbeat().await?;
+    wires[1].heartbeat().await
+}
+
 async fn deleted_device_is_cut_off(world: &World) -> anyhow::Result<()> {
     let ca = std::fs::read_to_string(world.server.ca())?;
     let cert = world.device("leaver").await?;
@@ -86,6 +131,24 @@ async fn deleted_device_is_cut_off(world: &World) -> anyhow::Result<()> {
         .await?;
     let code = tokio::time::timeout(CUT, wire.closed()).await??;
     assert!(code.is_none_or(|code| code == 1001), "{code:?}");
+    Ok(())
+}
+
+async fn moved_device_comes_back_in_its_new_product(world: &World) -> anyhow::Result<()> {
+    let ca = std::fs::read_to_string(world.server.ca())?;
+    let cert = world.device("mover").await?;
+    let mut wire = Wire::joined(world.server.devices, &ca, &cert).await?;
+    let products = world.product.rsplit_once('/').context("no path")?.0;
+    world.api.post(products, json!({ "name": "elsewhere" })).await?;
+    let path = format!("{}/devices/mover/move?new_product_name=elsewhere", world.product);
+    let moved = world.api.post(&path, json!({})).await?;
+    assert_eq!(moved["product_name"], "elsewhere");
+    let code = tokio::time::timeout(CUT, wire.closed()).await??;
+    assert!(code.is_none_or(|code| code == 1001), "{code:?}");
+    let mut back = Wire::joined(world.server.devices, &ca, &cert).await?;
+    back.heartbeat().await?;
+    let shown = world.api.get(&format!("{products}/elsewhere/devices/mover")).await?;
+    assert_eq!(shown["connection_status"], "connected");
     Ok(())
 }
 

@@ -3,7 +3,11 @@ use actix_web::test::TestRequest;
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
-use crate::accounts::Role;
+use crate::accounts::{self, Role};
+use crate::deployments::service;
+use crate::devices::DeviceId;
+use crate::platform::sweep::Sweep;
+use crate::products::ProductId;
 use crate::testing::{Answer, Stage};
 
 const PRODUCT: &str = "/api/orgs/acme/products/kiosk";
@@ -205,5 +209,77 @@ async fn another_orgs_deployment_and_firmware_are_404_and_422(db: PgPool) {
     assert_eq!(
         stage.put(&guest, &format!("{DEPLOYMENTS}/prod"), body).await.status,
         403
+    );
+}
+
+#[sqlx::test(migrator = "crate::platform::db::MIGRATOR")]
+async fn a_moved_device_leaves_its_deployment_behind(db: PgPool) {
+    let stage = Stage::new(db.clone()).await;
+    let (token, first, second) = owner(&stage).await;
+    stage.product("other", "eve@x.io", "lamp").await;
+    let device = "/api/orgs/acme/products/kiosk/devices/kiosk-1";
+    let body = json!({ "identifier": "kiosk-1", "tags": ["prod"] });
+    stage.post(&token, "/api/orgs/acme/products/kiosk/devices", body).await;
+    create(&stage, &token, "prod", &second).await;
+    let on = json!({"deployment": {"state": "on"}});
+    stage.put(&token, &format!("{DEPLOYMENTS}/prod"), on).await;
+    sqlx::query(
+        "UPDATE device_states SET connection = 'connected', connected_at = now(), firmware_uuid = $1::uuid,
+             firmware_version = '1.0.0', firmware_platform = f.platform, firmware_architecture = f.architecture
+         FROM firmwares f WHERE f.uuid = $1::uuid",
+    )
+    .bind(first.as_str())
+    .execute(&db)
+    .await
+    .unwrap();
+    let (platform, proof) = (stage.platform(), Sweep::of_the_server());
+    let (id, product): (DeviceId, ProductId) = sqlx::query_as("SELECT id, product_id FROM devices")
+        .fetch_one(&db)
+        .await
+        .unwrap();
+    service::schedule(platform, proof, product).await.unwrap();
+    let standing = "SELECT u.status, u.reason, (SELECT count(*) FROM deployment_members) FROM updates u";
+    let stands = async || -> (String, Option<String>, i64) { sqlx::query_as(standing).fetch_one(&db).await.unwrap() };
+    assert_eq!(stands().await, ("assigned".to_owned(), None, 1));
+
+    let path = format!("{device}/move");
+    let to = json!({ "new_org_name": "other", "new_product_name": "lamp" });
+    let stranger = stage.post(&token, &path, to.clone()).await;
+    assert_eq!(stranger.status, 422, "{}", stranger.json());
+    accounts::service::add_member(platform, "other", "ada@x.io", Role::View)
+        .await
+        .unwrap();
+    assert_eq!(stage.post(&token, &path, to.clone()).await.status, 403);
+    sqlx::query("UPDATE memberships SET role = 'manage' WHERE role = 'view'")
+        .execute(&db)
+        .await
+        .unwrap();
+    let moved = stage.post(&token, &path, to.clone()).await;
+    assert_eq!(moved.status, 200, "{}", moved.json());
+    assert_eq!(moved.data()["org_name"], "other");
+    assert_eq!(moved.data()["product_name"], "lamp");
+    assert_eq!(stage.get(&token, device).await.status, 404);
+    let reason = "The device was moved to another product.".to_owned();
+    assert_eq!(stands().await, ("withdrawn".to_owned(), Some(reason), 0));
+    let audited = stage.audited().await;
+    assert_eq!(audited[audited.len() - 2..], ["device.moved_away", "device.moved_here"]);
+    let cut: i64 = sqlx::query_scalar("SELECT count(*) FROM events WHERE kind = 'device.cut' AND subject_id = $1")
+        .bind(id)
+        .fetch_one(&db)
+        .await
+        .unwrap();
+    assert_eq!(cut, 1);
+
+    // What the scheduler wrote at the very moment of the move is told to nobody.
+    sqlx::query("UPDATE updates SET status = 'assigned', ended_at = NULL")
+        .execute(&db)
+        .await
+        .unwrap();
+    let mut conn = db.acquire().await.unwrap();
+    assert!(
+        service::take(&mut conn, platform, proof, &[id])
+            .await
+            .unwrap()
+            .is_empty()
     );
 }

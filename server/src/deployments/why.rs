@@ -105,6 +105,7 @@ mod tests {
             tags: Vec::new(),
             updates_enabled: true,
             updates_blocked_until: None,
+            extensions_off: Vec::new(),
             first_seen_at: None,
             created_at: NOW,
             deleted_at: None,

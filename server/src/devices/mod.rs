@@ -4,6 +4,7 @@
 //! identifier is used again. [`identity`] alone turns a certificate into a [`Peer`], the proof that opens one device's rows.
 
 pub mod api;
+pub mod command;
 pub mod extract;
 pub mod identity;
 pub mod model;

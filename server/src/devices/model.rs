@@ -7,7 +7,10 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use crate::accounts::OrgId;
+use crate::platform::ids::first_uuid_at;
 use crate::products::ProductId;
+use crate::products::extensions::{SWITCHED, set_of};
+use muster_link::ExtensionSet;
 use muster_link::limits::IDENTIFIER_MAX;
 
 crate::declare_id! {
@@ -37,8 +40,7 @@ impl LinkId {
 
     /// Not greater than any link that was opened at this time or later, and greater than any before.
     pub fn first_at(at: OffsetDateTime) -> Self {
-        let millis = u64::try_from(at.unix_timestamp_nanos() / 1_000_000).unwrap_or_default();
-        Self(uuid::Builder::from_unix_timestamp_millis(millis, &[0; 10]).into_uuid())
+        Self(first_uuid_at(at))
     }
 }
 
@@ -226,6 +228,8 @@ pub struct Device {
     pub updates_enabled: bool,
     /// No deployment tells it before then.
     pub updates_blocked_until: Option<OffsetDateTime>,
+    /// Extensions that it may not use, though its product's devices may.
+    pub extensions_off: Vec<String>,
     /// When it connected for the first time.
     pub first_seen_at: Option<OffsetDateTime>,
     /// When it was registered.
@@ -278,6 +282,16 @@ pub struct Device {
     pub update_status: Option<String>,
     /// Its progress in percent.
     pub update_percent: Option<i16>,
+}
+
+impl Device {
+    /// The extensions that are switched on for the device itself: it may use those of them that are on for its product.
+    pub fn extensions(&self) -> ExtensionSet {
+        SWITCHED
+            .into_iter()
+            .collect::<ExtensionSet>()
+            .without(set_of(&self.extensions_off))
+    }
 }
 
 /// A certificate pinned to a device.

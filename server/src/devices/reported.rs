@@ -1,12 +1,13 @@
 //! What links tell of devices, and what was known before.
 
-use muster_link::{ExtensionSet, Join};
+use muster_link::{ExtensionSet, Identity, Join, LogLine};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::identity::Peer;
 use super::model::{DeviceId, LinkId, Validation};
 use crate::accounts::OrgId;
+use crate::platform::ids::first_uuid_at;
 use crate::products::ProductId;
 
 /// What a device said when it joined, with the link that it said it on.
@@ -118,6 +119,59 @@ pub struct DeviceReport {
     pub at: OffsetDateTime,
     /// What it says, as JSON.
     pub report: serde_json::Value,
+}
+
+/// A key of a device in an overlay network, as the device reports it.
+#[derive(Debug, Clone)]
+pub struct ReportedIdentity {
+    /// Whose.
+    pub device: DeviceId,
+    /// When the report came.
+    pub at: OffsetDateTime,
+    /// Which.
+    pub identity: Identity,
+}
+
+/// A key of a device in an overlay network, as it is kept.
+#[derive(Debug, Clone)]
+pub struct NetworkIdentity {
+    /// The network.
+    pub service: String,
+    /// Which of several of the same network.
+    pub instance: String,
+    /// The key, as the network writes it.
+    pub identifier: String,
+    /// What the device tells of it.
+    pub details: serde_json::Value,
+    /// When the device last reported it.
+    pub last_reported_at: OffsetDateTime,
+    /// When it first did.
+    pub created_at: OffsetDateTime,
+    /// When the key or its details last changed.
+    pub updated_at: OffsetDateTime,
+}
+
+crate::declare_id! {
+    /// A log line of a device; it says when the line came.
+    LogLineId
+}
+
+impl LogLineId {
+    /// Not greater than any line that came at this time or later, and greater than any before.
+    pub fn first_at(at: OffsetDateTime) -> Self {
+        Self(first_uuid_at(at))
+    }
+}
+
+/// A log line of a device.
+#[derive(Debug, Clone)]
+pub struct DeviceLogLine {
+    /// Its id.
+    pub id: LogLineId,
+    /// Whose.
+    pub device: DeviceId,
+    /// What it says.
+    pub line: LogLine,
 }
 
 /// Where an update in flight stands, for the lists.

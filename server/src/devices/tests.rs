@@ -315,3 +315,124 @@ async fn a_deleted_device_is_restored_or_destroyed_before_its_name_is_used_again
     );
     assert_eq!(stage.post(&token, DEVICES, body).await.status, 201);
 }
+
+#[sqlx::test(migrator = "crate::platform::db::MIGRATOR")]
+async fn extensions_are_taken_from_one_device_and_given_back(db: PgPool) {
+    let stage = Stage::new(db).await;
+    let (_, token) = owner(&stage).await;
+    add(&stage, &token, "sn-0001", json!([])).await;
+    let path = format!("{DEVICES}/sn-0001");
+    let all = |geo: bool, health: bool| json!({"health": health, "geo": geo, "logging": true, "network_identity": true, "local_shell": true});
+    assert_eq!(stage.get(&token, &path).await.data()["extensions"], all(true, true));
+    for (extensions, shown) in [
+        (json!({"geo": false, "health": "false"}), all(false, false)),
+        (json!({"health": true}), all(false, true)),
+        (json!({}), all(false, true)),
+    ] {
+        let answer = stage.put(&token, &path, json!({ "extensions": extensions })).await;
+        assert_eq!((answer.status.as_u16(), &answer.data()["extensions"]), (201, &shown));
+    }
+    let answer = stage
+        .put(&token, &path, json!({"extensions": {"telepathy": false}}))
+        .await;
+    assert_eq!(answer.status, 422);
+    assert!(
+        answer.json()["errors"]["extensions"][0]
+            .as_str()
+            .unwrap()
+            .starts_with("has no telepathy")
+    );
+    let answer = stage
+        .put(&token, &path, json!({"extensions": {"geo": "perhaps"}}))
+        .await;
+    assert_eq!(answer.status, 400);
+    let news: i64 = sqlx::query_scalar("SELECT count(*) FROM events WHERE kind = 'extensions.switched'")
+        .fetch_one(&stage.platform().db)
+        .await
+        .unwrap();
+    assert_eq!(news, 2);
+    let detail: Value = sqlx::query_scalar(
+        "SELECT detail->'extensions' FROM audit_entries WHERE action = 'device.updated' ORDER BY ctid LIMIT 1",
+    )
+    .fetch_one(&stage.platform().db)
+    .await
+    .unwrap();
+    assert_eq!(detail, json!({"geo": false, "health": false}));
+
+    // The form says which are off for the whole product, and leaves those alone.
+    stage
+        .put(
+            &token,
+            "/api/orgs/acme/products/kiosk",
+            json!({"extensions": {"health": true}}),
+        )
+        .await;
+    let url = "/org/acme/kiosk/devices/sn-0001/edit";
+    let page = String::from_utf8(stage.get(&token, url).await.bytes.to_vec()).unwrap();
+    assert_eq!(
+        (
+            page.matches(" disabled").count(),
+            page.matches("Off for the product.").count()
+        ),
+        (4, 4)
+    );
+    let form = [("was_health", "true"), ("description", "x"), ("updates_enabled", "on")];
+    let request = TestRequest::post().uri(url).set_form(form);
+    assert_eq!(stage.call(Some(&token), request).await.status, 303);
+    assert_eq!(stage.get(&token, &path).await.data()["extensions"], all(false, false));
+}
+
+#[sqlx::test(migrator = "crate::platform::db::MIGRATOR")]
+async fn keys_in_overlay_networks_are_listed_and_shown(db: PgPool) {
+    let stage = Stage::new(db).await;
+    let (_, token) = owner(&stage).await;
+    let (stranger, _) = stage.member("other", "eve@x.io", Role::Admin).await;
+    let stranger = stage.token(&stranger).await;
+    add(&stage, &token, "sn-0001", json!([])).await;
+    let page = async || {
+        let answer = stage.get(&token, "/org/acme/kiosk/devices/sn-0001").await;
+        String::from_utf8(answer.bytes.to_vec()).unwrap()
+    };
+    assert!(!page().await.contains("Network identities"));
+    sqlx::query(
+        r#"INSERT INTO network_identities SELECT id, s, i, k, '{"ip": "10.8.0.4", "mtu": 1420}', '2026-08-20 10:11:12.5Z',
+               '2026-08-20 10:11:12Z', '2026-08-20 10:11:12Z'
+           FROM devices, (VALUES ('wireguard', 'wg0', 'one'), ('wireguard', 'wg1', 'two'), ('iroh', 'default', 'three'))
+               AS n (s, i, k)"#,
+    )
+    .execute(&stage.platform().db)
+    .await
+    .unwrap();
+    let path = format!("{DEVICES}/sn-0001/network_identities");
+    let keys = async |query: &str| -> Vec<String> {
+        let data = stage.get(&token, &format!("{path}{query}")).await.data();
+        let keys = data.as_array().unwrap().iter();
+        keys.map(|one| one["identifier"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(keys("").await, ["three", "one", "two"]);
+    assert_eq!(keys("?service=wireguard").await, ["one", "two"]);
+    assert_eq!(keys("?service=wireguard&instance=wg1").await, ["two"]);
+    assert_eq!(keys("?service=&instance=default").await, ["three"]);
+    let first = stage
+        .get(&token, "/api/devices/sn-0001/network_identities")
+        .await
+        .data()[0]
+        .clone();
+    let expected = json!({
+        "identifier": "three", "service": "iroh", "instance": "default", "source": "device_reported",
+        "details": {"ip": "10.8.0.4", "mtu": 1420}, "last_reported_at": "2026-08-20T10:11:12Z",
+        "inserted_at": "2026-08-20T10:11:12", "updated_at": "2026-08-20T10:11:12"
+    });
+    assert_eq!(first, expected);
+    let unknown = stage.get(&token, &format!("{path}?service=zerotier")).await;
+    assert_eq!(unknown.status, 422);
+    assert!(
+        unknown.json()["errors"]["service"][0]
+            .as_str()
+            .unwrap()
+            .starts_with("is unknown: there are iroh")
+    );
+    assert_eq!(stage.get(&stranger, &path).await.status, 404);
+    let shown = page().await;
+    assert!(shown.contains("Network identities") && shown.contains("10.8.0.4") && shown.contains("1420"));
+}

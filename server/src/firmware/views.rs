@@ -46,7 +46,7 @@ impl IndexPage {
     }
 
     fn deploy_url(&self, uuid: &Uuid) -> String {
-        self.frame.product_url(&format!("/deployments/new?firmware={uuid}"))
+        self.frame.product_url(&format!("/new-deployment?firmware={uuid}"))
     }
 
     fn upload_command(&self) -> String {
@@ -85,7 +85,7 @@ impl ShowPage {
 
     fn deploy_url(&self) -> String {
         let uuid = self.row.firmware.uuid;
-        self.frame.product_url(&format!("/deployments/new?firmware={uuid}"))
+        self.frame.product_url(&format!("/new-deployment?firmware={uuid}"))
     }
 
     fn devices_url(&self) -> String {

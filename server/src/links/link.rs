@@ -2,17 +2,20 @@
 //! whoever moves the frames performs them.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use actix_http::ws::{CloseCode, CloseReason, Item, Message as WsMessage};
 use muster_link::{Encoding, Message};
 use tokio::sync::oneshot;
 
 use super::Links;
+use super::extensions::usable;
 use super::gate::Ended;
 use super::intake::Share;
 use super::registry::{Handle, Order};
 use super::renewals;
-use super::session::{Closing, Effect, Input, Session, Welcome};
+use super::session::{Closing, Effect, Input, Report, Session, Welcome};
+use super::valve::Valve;
 use super::wire::Wire;
 use super::writer::Entry;
 use crate::devices::Peer;
@@ -57,6 +60,7 @@ pub struct Link {
     parts: Vec<u8>,
     parts_are_text: bool,
     share: Option<Box<Share>>,
+    valve: Valve,
     end: Option<&'static str>,
 }
 
@@ -79,6 +83,7 @@ impl Link {
             parts: Vec::new(),
             parts_are_text: true,
             share: None,
+            valve: Valve::new(Instant::now()),
             end: None,
         }
     }
@@ -120,6 +125,7 @@ impl Link {
     pub fn order(&mut self, order: Order) -> Vec<Act> {
         match order {
             Order::Tell(push) => self.handle(Input::Tell(push)),
+            Order::Allow(extensions) => self.handle(Input::Allow(extensions)),
             Order::Close(closing) => self.close(closing),
         }
     }
@@ -145,6 +151,10 @@ impl Link {
     }
 
     fn handle(&mut self, input: Input<'_>) -> Vec<Act> {
+        let input = match input {
+            Input::Allow(on) => Input::Allow(usable(&self.peer, on)),
+            input => input,
+        };
         let was_joined = self.session.is_joined();
         let effects = self.session.handle(input);
         let mut acts = Vec::with_capacity(effects.len() + usize::from(!was_joined));
@@ -164,6 +174,10 @@ impl Link {
                     }
                 }
                 Effect::Relay(said) => self.links.relay(&self.peer, self.id, said),
+                Effect::Report(Report::Log(_)) if !self.valve.pass(Instant::now()) => {
+                    let dropped = &self.links.platform.metrics.log_lines_dropped;
+                    dropped.with_label_values(&["rate"]).inc();
+                }
                 Effect::Report(report) => {
                     let taken = self.wire.wait().is_some_and(|place| {
                         let entry = Entry::Report(self.peer.clone(), report, place);

@@ -7,6 +7,7 @@
 //! [`writer`], both in batches; certificates are issued by [`renewals`].
 
 pub mod admission;
+mod extensions;
 mod gate;
 pub mod identities;
 mod intake;
@@ -22,6 +23,7 @@ mod terminals;
 pub mod tls;
 #[cfg(feature = "upgrade-socket")]
 pub mod upgrade;
+mod valve;
 pub mod wire;
 mod writer;
 

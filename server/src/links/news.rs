@@ -1,20 +1,24 @@
-//! News that concern links: who was assigned an update is told, whose credential is gone is cut.
+//! News that concern links: who was assigned an update is told, whose credential is gone is cut, and whose extensions were
+//! switched is told which are left.
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
+use muster_link::ToDevice;
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::registry::Registry;
+use super::extensions;
+use super::registry::{Order, Registry};
 use super::session::Closing;
 use super::writer::{Entry, Writer, update_message};
 use crate::deployments::service as deployments;
 use crate::devices::DeviceId;
+use crate::devices::command::{Command, Reach};
 use crate::devices::model::LinkId;
 use crate::firmware::FirmwareUrls;
 use crate::platform::Platform;
@@ -43,18 +47,23 @@ pub(super) async fn run(
         news: platform.events.subscribe(),
         last: 0,
         has_missed: false,
+        switched: HashSet::new(),
+        passed_on: BTreeSet::new(),
     };
     loop {
         let heard = tokio::select! {
             () = stop.cancelled() => return,
             heard = ear.listen(&platform, &registry) => heard,
+            // What could not be told is told again, whether or not there is news.
+            () = tokio::time::sleep(RETRY), if !ear.switched.is_empty() => Ok(Vec::new()),
         };
         let told = match heard {
-            Ok(assigned) if assigned.is_empty() => continue,
+            Ok(assigned) if assigned.is_empty() => Ok(()),
             Ok(assigned) => tell_all(&platform, proof, &registry, &urls, &writer, &assigned).await,
             Err(error) => Err(error),
         };
-        if let Err(error) = told {
+        let switched = extensions::tell(&platform, proof, &registry, &mut ear.switched).await;
+        if let Err(error) = told.and(switched) {
             tracing::warn!(%error, "devices could not be told; trying again");
             tokio::time::sleep(RETRY).await;
         }
@@ -67,6 +76,10 @@ struct Ear {
     news: broadcast::Receiver<Event>,
     last: i64,
     has_missed: bool,
+    /// Products and devices whose extensions were switched and whose links were not told yet.
+    switched: HashSet<Uuid>,
+    /// Commands that were passed on, as far as their rows may be read again: who reboots should do so once.
+    passed_on: BTreeSet<i64>,
 }
 
 /// What was heard in one go.
@@ -78,6 +91,8 @@ struct Heard {
     replaced: HashSet<LinkId>,
     /// Secrets and products that let nobody in any more.
     gone: HashSet<Uuid>,
+    /// What operators ask, of whom.
+    asked: Vec<(Command, Reach, Uuid)>,
 }
 
 impl Ear {
@@ -86,6 +101,9 @@ impl Ear {
         let heard = self.gather(platform, registry).await?;
         registry.close_links(&heard.replaced, Closing::Replaced);
         registry.close_resting_on(&heard.gone, Closing::Cut);
+        for (command, reach, subject) in heard.asked {
+            ask(registry, command, reach, subject);
+        }
         Ok(heard.assigned.into_iter().collect())
     }
 
@@ -129,9 +147,29 @@ impl Ear {
             kind::ASSIGNED if registry.has(device) => drop(heard.assigned.insert(device)),
             kind::REPLACED => drop(heard.replaced.insert(LinkId(event.subject_id))),
             kind::SECRET_OFF | kind::PRODUCT_GONE => drop(heard.gone.insert(event.subject_id)),
+            kind::EXTENSIONS => drop(self.switched.insert(event.subject_id)),
             kind::CUT => registry.close(device, Closing::Cut),
-            _ => {}
+            kind => {
+                if let Some((command, reach)) = Command::of_news(kind)
+                    && self.passed_on.insert(event.id)
+                {
+                    heard.asked.push((command, reach, event.subject_id));
+                    self.passed_on = self.passed_on.split_off(&(self.last - 2 * events::BATCH));
+                }
+            }
         }
+    }
+}
+
+fn ask(registry: &Registry, command: Command, reach: Reach, subject: Uuid) {
+    let order = match command {
+        Command::Identify => Order::Tell(Box::new(ToDevice::Identify.into())),
+        Command::Reboot => Order::Tell(Box::new(ToDevice::Reboot.into())),
+        Command::Reconnect => Order::Close(Closing::Asked),
+    };
+    match reach {
+        Reach::Device => drop(registry.order(DeviceId(subject), order)),
+        Reach::Product => registry.order_all_of(subject, &order),
     }
 }
 
@@ -184,7 +222,7 @@ mod tests {
     use super::*;
     use crate::accounts::OrgId;
     use crate::devices::Peer;
-    use crate::links::registry::{Handle, Order};
+    use crate::links::registry::Handle;
     use crate::platform::events::News;
     use crate::products::ProductId;
     use crate::testing::Stage;
@@ -225,7 +263,11 @@ mod tests {
             product_id: None,
             subject_id: device.0,
         };
-        let rows = [news(kind::CUT, cut), news(kind::ASSIGNED, assigned)];
+        let rows = [
+            news(kind::CUT, cut),
+            news(kind::ASSIGNED, assigned),
+            news(kind::REBOOT, cut),
+        ];
         let mut conn = platform.db.acquire().await.unwrap();
         events::publish(&mut conn, platform.clock.now(), &rows).await.unwrap();
 
@@ -244,10 +286,18 @@ mod tests {
             news: receiver,
             last: 0,
             has_missed: false,
+            switched: HashSet::new(),
+            passed_on: BTreeSet::new(),
         };
         assert_eq!(ear.listen(platform, &registry).await.unwrap(), []);
         assert_eq!(ear.listen(platform, &registry).await.unwrap(), [assigned]);
-        assert_eq!(*orders.0.lock().unwrap(), ["Close(Cut)"]);
+        let reboot = "Tell(Device(Reboot))";
+        assert_eq!(*orders.0.lock().unwrap(), ["Close(Cut)", reboot]);
         assert!(!ear.has_missed);
+
+        // Who is cut twice is cut; who reboots twice was not asked to.
+        (ear.last, ear.has_missed) = (0, true);
+        ear.listen(platform, &registry).await.unwrap();
+        assert_eq!(*orders.0.lock().unwrap(), ["Close(Cut)", reboot, "Close(Cut)"]);
     }
 }

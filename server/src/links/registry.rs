@@ -4,8 +4,9 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use muster_link::Push;
 use muster_link::limits::IDLE_TIMEOUT;
+use muster_link::{ExtensionSet, Push, ToExtensions};
+use tokio::time::{Instant, interval_at};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -19,6 +20,8 @@ use crate::platform::metrics::Metrics;
 
 /// The map is cut so that connects do not wait for each other.
 const SHARDS: usize = 16;
+/// Devices whose extension `health` runs are asked for a report this often (device-link §3.5), a shard after another.
+const HEALTH_EVERY: Duration = Duration::from_hours(1);
 /// Orders that may wait for a link; one more cuts it.
 pub const ORDERS_MAX: usize = 32;
 /// Links that are idle or stuck are looked for this often.
@@ -39,6 +42,8 @@ const DRAIN_PAUSE: Duration = Duration::from_millis(100);
 pub enum Order {
     /// Send this.
     Tell(Box<Push>),
+    /// From now on the device may use these extensions and no others that are switched.
+    Allow(ExtensionSet),
     /// Close for this reason.
     Close(Closing),
 }
@@ -61,6 +66,10 @@ pub struct Entry {
 }
 
 impl Entry {
+    fn rests_on(&self, roots: &HashSet<Uuid>) -> bool {
+        self.roots.iter().any(|root| roots.contains(root))
+    }
+
     /// Hands an order over; a link that has no room for it is cut.
     fn order(&self, order: Order) -> bool {
         let is_taken = self.handle.order(order);
@@ -127,37 +136,56 @@ impl Registry {
 
     /// Tells a device; false when it has no link here, or one that does not take what it is sent and is cut.
     pub fn tell(&self, device: DeviceId, push: Push) -> bool {
-        self.shard(device)
-            .get(&device)
-            .is_some_and(|entry| entry.order(Order::Tell(Box::new(push))))
+        self.order(device, Order::Tell(Box::new(push)))
+    }
+
+    /// Hands a device's link an order; whether it took it.
+    pub fn order(&self, device: DeviceId, order: Order) -> bool {
+        self.shard(device).get(&device).is_some_and(|entry| entry.order(order))
+    }
+
+    /// Hands an order to every link that rests on this credential or product.
+    pub fn order_all_of(&self, root: Uuid, order: &Order) {
+        self.order_where(order, |entry| entry.roots.contains(&root));
+    }
+
+    /// The devices here that are one of these, or rest on one of them.
+    pub fn concerned(&self, subjects: &HashSet<Uuid>) -> Vec<DeviceId> {
+        let mut concerned = Vec::new();
+        for shard in &self.shards {
+            let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            let meant = shard
+                .iter()
+                .filter(|(device, entry)| subjects.contains(&device.0) || entry.rests_on(subjects));
+            concerned.extend(meant.map(|(device, _)| *device));
+        }
+        concerned
     }
 
     /// Ends a device's link.
     pub fn close(&self, device: DeviceId, closing: Closing) {
-        if let Some(entry) = self.shard(device).get(&device) {
-            entry.order(Order::Close(closing));
-        }
+        self.order(device, Order::Close(closing));
     }
 
     /// Ends these links, where they are of this node.
     pub fn close_links(&self, links: &HashSet<LinkId>, closing: Closing) {
         if !links.is_empty() {
-            self.close_where(closing, |entry| links.contains(&entry.link));
+            self.order_where(&Order::Close(closing), |entry| links.contains(&entry.link));
         }
     }
 
     /// Ends the links that rest on these credentials or products.
     pub fn close_resting_on(&self, roots: &HashSet<Uuid>, closing: Closing) {
         if !roots.is_empty() {
-            self.close_where(closing, |entry| entry.roots.iter().any(|root| roots.contains(root)));
+            self.order_where(&Order::Close(closing), |entry| entry.rests_on(roots));
         }
     }
 
-    fn close_where(&self, closing: Closing, is_meant: impl Fn(&Entry) -> bool) {
+    fn order_where(&self, order: &Order, is_meant: impl Fn(&Entry) -> bool) {
         for shard in &self.shards {
             let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
             for entry in shard.values().filter(|entry| is_meant(entry)) {
-                entry.order(Order::Close(closing));
+                entry.order(order.clone());
             }
         }
     }
@@ -203,6 +231,16 @@ impl Registry {
         }
     }
 
+    /// Asks the joined devices of a shard for their health; where the extension does not run, nothing is sent.
+    fn ask_health(&self, turn: usize) {
+        let shard = self.shards[turn % SHARDS]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        for entry in shard.values().filter(|entry| entry.wire.is_joined()) {
+            entry.order(Order::Tell(Box::new(ToExtensions::CheckHealth.into())));
+        }
+    }
+
     /// Keeps room for as many links as there are.
     fn shrink(&self) {
         for shard in &self.shards {
@@ -237,10 +275,17 @@ fn turns(links: usize) -> usize {
 /// Watches over the links until told to stop. One timer for all of them.
 pub async fn watch(registry: Arc<Registry>, unfinished: Unfinished, stop: CancellationToken) {
     let mut ebb = Ebb::of(LINKS_GONE);
+    let pause = HEALTH_EVERY / SHARDS as u32;
+    let mut turns = interval_at(Instant::now() + pause, pause);
+    let mut turn = 0;
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(LOOK) => registry.look(),
+            _ = turns.tick() => {
+                registry.ask_health(turn);
+                turn += 1;
+            }
         }
         if ebb.is_over(registry.len()) {
             registry.shrink();
@@ -356,6 +401,24 @@ mod tests {
             .sum();
         assert!(room < 10, "room for {room}");
         assert!(registry.has(id(0).0));
+    }
+
+    #[test]
+    fn every_joined_device_is_asked_for_its_health_once_in_a_round() {
+        let registry = Registry::new(Metrics::new().unwrap());
+        let (joined, silent) = (Orders::default(), Orders::default());
+        for number in 0..100 {
+            let (device, link) = (DeviceId(Uuid::from_u128(number)), LinkId(Uuid::from_u128(number)));
+            let wire = Arc::<Wire>::default();
+            let orders = if number % 4 == 0 { &silent } else { &joined };
+            if number % 4 != 0 {
+                wire.joined();
+            }
+            registry.enter(&peer(device, 1), link, Box::new(orders.clone()), wire);
+        }
+        (0..SHARDS).for_each(|turn| registry.ask_health(turn));
+        assert_eq!(*joined.0.lock().unwrap(), vec!["Tell(Extensions(CheckHealth))"; 75]);
+        assert!(silent.0.lock().unwrap().is_empty());
     }
 
     #[tokio::test]

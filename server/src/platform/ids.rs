@@ -17,6 +17,12 @@ pub fn new_uuid(clock: &Clock, random: &Random) -> Uuid {
     uuid::Builder::from_unix_timestamp_millis(millis, &random.bytes()).into_uuid()
 }
 
+/// Not greater than any [`new_uuid`] of this time or later, and greater than any before.
+pub fn first_uuid_at(at: time::OffsetDateTime) -> Uuid {
+    let millis = u64::try_from(at.unix_timestamp_nanos() / 1_000_000).unwrap_or_default();
+    uuid::Builder::from_unix_timestamp_millis(millis, &[0; 10]).into_uuid()
+}
+
 /// Declares an id type around [`Uuid`].
 #[macro_export]
 macro_rules! declare_id {

@@ -18,6 +18,10 @@ pub struct Metrics {
     pub connecting_codes: IntCounterVec,
     /// Reports of devices that were not kept: too many waited, or the database refused them.
     pub reports_dropped: IntCounter,
+    /// Log lines of devices that were not kept, by reason.
+    pub log_lines_dropped: IntCounterVec,
+    /// Network identities of devices that were not kept: another device's, or too many.
+    pub identities_refused: IntCounter,
     /// Bytes of frames that have not come whole.
     pub unfinished_bytes: IntGauge,
     /// TLS handshakes of devices that are going on now.
@@ -60,6 +64,15 @@ impl Metrics {
                 "muster_device_reports_dropped_total",
                 "Reports of devices that were not kept",
             )?,
+            log_lines_dropped: counters(
+                "muster_device_log_lines_dropped_total",
+                "Log lines of devices that were not kept",
+                "reason",
+            )?,
+            identities_refused: IntCounter::new(
+                "muster_network_identities_refused_total",
+                "Network identities of devices that were not kept",
+            )?,
             unfinished_bytes: IntGauge::new(
                 "muster_links_unfinished_bytes",
                 "Bytes that are held of device messages that have not come whole",
@@ -99,6 +112,7 @@ impl Metrics {
         registry.register(Box::new(self.links_open.clone()))?;
         registry.register(Box::new(self.links_accepted.clone()))?;
         registry.register(Box::new(self.reports_dropped.clone()))?;
+        registry.register(Box::new(self.identities_refused.clone()))?;
         registry.register(Box::new(self.unfinished_bytes.clone()))?;
         registry.register(Box::new(self.handshakes.clone()))?;
         registry.register(Box::new(self.connections_held.clone()))?;
@@ -108,6 +122,7 @@ impl Metrics {
             &self.links_refused,
             &self.links_closed,
             &self.connecting_codes,
+            &self.log_lines_dropped,
             &self.handshakes_ended,
             &self.updates_ended,
             &self.uploads,

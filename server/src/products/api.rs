@@ -1,14 +1,17 @@
 //! Orgs and their products over REST.
 
+use std::collections::BTreeMap;
+
 use actix_web::{HttpResponse, web};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use super::extensions::{self, Switches};
 use super::model::{Changes, Product};
 use super::service::{self, ProductError};
 use crate::accounts::{self, Org, Viewer};
 use crate::app::App;
-use crate::web::coerce::boolean;
+use crate::web::coerce::{Flag, boolean};
 use crate::web::extract::{Body, Query};
 use crate::web::{Error, api};
 
@@ -105,6 +108,7 @@ fn json(product: &Product) -> Value {
         "require_unique_firmware_version": product.require_unique_firmware_version(),
         "allowed_update_tools": ["fwup"],
         "allow_unsigned_esp_idf_firmware": false,
+        "extensions": extensions::shown(product.extensions()),
     })
 }
 
@@ -119,6 +123,11 @@ fn changes(body: Map<String, Value>) -> Result<Changes, Error> {
                 let value =
                     boolean(&value).ok_or_else(|| Error::invalid("require_unique_firmware_version", "is invalid"))?;
                 changes.require_unique_firmware_version = Some(value);
+            }
+            ("extensions", value) => {
+                let named: BTreeMap<String, Flag> = serde_json::from_value(value)
+                    .map_err(|_| Error::invalid("extensions", "must be names with true or false"))?;
+                changes.extensions = switches(&named)?;
             }
             ("allowed_update_tools", value) => only(
                 value == json!(["fwup"]) || value == json!("fwup"),
@@ -136,6 +145,20 @@ fn changes(body: Map<String, Value>) -> Result<Changes, Error> {
         }
     }
     Ok(changes)
+}
+
+/// Extensions by name, to be switched on or off.
+///
+/// # Errors
+/// 422 for a name that is no switch.
+pub fn switches(named: &BTreeMap<String, Flag>) -> Result<Switches, Error> {
+    let mut switches = Switches::default();
+    for (name, on) in named {
+        switches
+            .set(name, on.0)
+            .map_err(|error| Error::invalid("extensions", error.to_string()))?;
+    }
+    Ok(switches)
 }
 
 fn only(allowed: bool, field: &'static str, message: &str) -> Result<(), Error> {

@@ -3,6 +3,7 @@
 //! [`Product`] is the proof that the viewer may see it: it is made only by [`access`], out of an [`Org`](crate::accounts::Org).
 
 pub mod api;
+pub mod extensions;
 pub mod extract;
 pub mod model;
 pub mod pages;
@@ -12,5 +13,6 @@ mod store;
 mod tests;
 pub mod views;
 
+pub use extensions::Switches;
 pub use model::{Changes, Product, ProductId};
 pub use service::{access, lock};

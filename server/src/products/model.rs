@@ -1,5 +1,8 @@
 //! Products.
 
+use muster_link::ExtensionSet;
+
+use super::extensions::Switches;
 use crate::accounts::Org;
 
 crate::declare_id! {
@@ -13,6 +16,7 @@ pub struct Product {
     pub(super) id: ProductId,
     pub(super) name: String,
     pub(super) require_unique_firmware_version: bool,
+    pub(super) extensions: ExtensionSet,
     pub(super) org: Org,
 }
 
@@ -23,6 +27,8 @@ pub struct Changes {
     pub name: Option<String>,
     /// Whether a version is uploaded once for each platform and architecture.
     pub require_unique_firmware_version: Option<bool>,
+    /// Extensions that the product's devices may use from now on, or may not.
+    pub extensions: Switches,
 }
 
 impl Product {
@@ -39,6 +45,11 @@ impl Product {
     /// Whether a version is uploaded once for each platform and architecture.
     pub fn require_unique_firmware_version(&self) -> bool {
         self.require_unique_firmware_version
+    }
+
+    /// The extensions that its devices may use, unless one is off for a device.
+    pub fn extensions(&self) -> ExtensionSet {
+        self.extensions
     }
 
     /// The org that owns it.

@@ -1,9 +1,14 @@
-//! Pages of products: the home page.
+//! Pages of products: the home page, and a product's settings.
+
+use std::collections::HashMap;
 
 use actix_web::{HttpRequest, HttpResponse, web};
+use muster_link::ExtensionSet;
 
+use super::extensions::{SWITCHED, Switches};
+use super::model::Changes;
 use super::service::{self, ProductError};
-use super::views::{Card, IndexPage, Shelf};
+use super::views::{self, Card, IndexPage, SettingsPage, Shelf, frame};
 use crate::accounts::{self, Role, Viewer};
 use crate::app::App;
 use crate::devices::service as devices;
@@ -97,6 +102,77 @@ fn refusal(error: ProductError) -> Error {
         ProductError::Forbidden(error) => Error::Forbidden(error.to_string()),
         error => Error::invalid("name", error.to_string()),
     }
+}
+
+/// What a form of switches says: of each that could be switched, what it was and what it is. What was not touched stays as
+/// it is, whatever has become of it since the form was shown.
+pub fn switches(form: &HashMap<String, String>) -> Switches {
+    let mut switches = Switches::default();
+    for extension in SWITCHED {
+        let name = extension.name();
+        let Some(was) = form.get(&format!("was_{name}")) else {
+            continue;
+        };
+        let on = form.contains_key(&format!("on_{name}"));
+        if on != (was == "true") {
+            // A name out of the list is one that is switched.
+            let _ = switches.set(name, on);
+        }
+    }
+    switches
+}
+
+fn settings_page(request: &HttpRequest, product: &super::Product, is_saved: bool) -> SettingsPage {
+    let may_change = product.org().require(Role::Manage).is_ok();
+    let free = if may_change {
+        SWITCHED.into_iter().collect()
+    } else {
+        ExtensionSet::default()
+    };
+    SettingsPage {
+        frame: frame(request, product, Section::Settings, "Settings"),
+        url: settings_url(product),
+        switches: views::switches(product.extensions(), free),
+        may_change,
+        is_saved,
+    }
+}
+
+fn settings_url(product: &super::Product) -> String {
+    page::path(&["org", product.org().name(), product.name(), "settings"])
+}
+
+/// What the settings page is asked.
+#[derive(Debug, serde::Deserialize)]
+pub struct Asked {
+    saved: Option<String>,
+}
+
+/// The product's settings.
+pub async fn settings(
+    request: HttpRequest,
+    product: super::Product,
+    asked: web::Query<Asked>,
+) -> Result<HttpResponse, Error> {
+    page::ok(&settings_page(&request, &product, asked.saved.is_some()))
+}
+
+/// Switches extensions of the product's devices.
+pub async fn change_settings(
+    app: web::Data<App>,
+    product: super::Product,
+    Form(form): Form<HashMap<String, String>>,
+) -> Result<HttpResponse, Error> {
+    let changes = Changes {
+        extensions: switches(&form),
+        ..Changes::default()
+    };
+    if !changes.extensions.is_empty() {
+        service::update(&app.platform, &product, &changes)
+            .await
+            .map_err(refusal)?;
+    }
+    Ok(page::see_other(&format!("{}?saved", settings_url(&product))))
 }
 
 /// A product's own page is the list of its devices.

@@ -101,15 +101,21 @@ pub async fn create(platform: &Platform, org: &Org, name: &str) -> Result<Produc
 pub async fn update(platform: &Platform, product: &Product, changes: &Changes) -> Result<Product, ProductError> {
     product.org().require(Role::Manage)?;
     let mut tx = platform.db.begin().await?;
+    let before = store::lock(&mut tx, product).await?.ok_or(ProductError::Gone)?;
     let changed = store::update(&mut tx, product, changes, platform.clock.now())
         .await?
         .ok_or(ProductError::Gone)?;
     let detail = json!({
         "name": changes.name,
         "require_unique_firmware_version": changes.require_unique_firmware_version,
+        "extensions": changes.extensions.record(),
     });
     record(&mut tx, platform, product, "product.changed", detail).await?;
+    if changed.extensions() != before.extensions() {
+        events::publish(&mut tx, platform.clock.now(), &[news(product, kind::EXTENSIONS)]).await?;
+    }
     tx.commit().await?;
+    platform.events.ring();
     Ok(changed)
 }
 
@@ -124,16 +130,19 @@ pub async fn delete(platform: &Platform, product: &Product) -> Result<(), Produc
         return Err(ProductError::Gone);
     }
     record(&mut tx, platform, product, "product.deleted", json!({})).await?;
-    let news = News {
-        kind: kind::PRODUCT_GONE,
-        org_id: product.org().id().0,
-        product_id: Some(product.id().0),
-        subject_id: product.id().0,
-    };
-    events::publish(&mut tx, platform.clock.now(), &[news]).await?;
+    events::publish(&mut tx, platform.clock.now(), &[news(product, kind::PRODUCT_GONE)]).await?;
     tx.commit().await?;
     platform.events.ring();
     Ok(())
+}
+
+fn news(product: &Product, kind: &'static str) -> News {
+    News {
+        kind,
+        org_id: product.org().id().0,
+        product_id: Some(product.id().0),
+        subject_id: product.id().0,
+    }
 }
 
 async fn record(

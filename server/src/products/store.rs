@@ -3,6 +3,7 @@
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 
+use super::extensions::set_of;
 use super::model::{Changes, Product, ProductId};
 use crate::accounts::Org;
 
@@ -10,6 +11,7 @@ struct Row {
     id: ProductId,
     name: String,
     require_unique_firmware_version: bool,
+    extensions: Vec<String>,
 }
 
 impl Row {
@@ -18,6 +20,7 @@ impl Row {
             id: self.id,
             name: self.name,
             require_unique_firmware_version: self.require_unique_firmware_version,
+            extensions: set_of(&self.extensions),
             org: org.clone(),
         }
     }
@@ -27,7 +30,7 @@ impl Row {
 pub(super) async fn find(conn: &mut PgConnection, org: &Org, name: &str) -> sqlx::Result<Option<Product>> {
     let row = sqlx::query_as!(
         Row,
-        r#"SELECT id AS "id: ProductId", name, require_unique_firmware_version FROM products
+        r#"SELECT id AS "id: ProductId", name, require_unique_firmware_version, extensions FROM products
            WHERE org_id = $1 AND lower(name) = lower($2) AND deleted_at IS NULL"#,
         org.id().0,
         name
@@ -41,7 +44,7 @@ pub(super) async fn find(conn: &mut PgConnection, org: &Org, name: &str) -> sqlx
 pub(super) async fn lock(conn: &mut PgConnection, product: &Product) -> sqlx::Result<Option<Product>> {
     let row = sqlx::query_as!(
         Row,
-        r#"SELECT id AS "id: ProductId", name, require_unique_firmware_version FROM products
+        r#"SELECT id AS "id: ProductId", name, require_unique_firmware_version, extensions FROM products
            WHERE id = $1 AND org_id = $2 AND deleted_at IS NULL FOR NO KEY UPDATE"#,
         product.id().0,
         product.org().id().0
@@ -55,7 +58,7 @@ pub(super) async fn lock(conn: &mut PgConnection, product: &Product) -> sqlx::Re
 pub(super) async fn list(conn: &mut PgConnection, org: &Org) -> sqlx::Result<Vec<Product>> {
     let rows = sqlx::query_as!(
         Row,
-        r#"SELECT id AS "id: ProductId", name, require_unique_firmware_version FROM products
+        r#"SELECT id AS "id: ProductId", name, require_unique_firmware_version, extensions FROM products
            WHERE org_id = $1 AND deleted_at IS NULL ORDER BY lower(name)"#,
         org.id().0
     )
@@ -74,7 +77,7 @@ pub(super) async fn insert(
     let row = sqlx::query_as!(
         Row,
         r#"INSERT INTO products (id, org_id, name, created_at, updated_at) VALUES ($1, $2, $3, $4, $4)
-           RETURNING id AS "id: ProductId", name, require_unique_firmware_version"#,
+           RETURNING id AS "id: ProductId", name, require_unique_firmware_version, extensions"#,
         id.0,
         org.id().0,
         name,
@@ -94,13 +97,17 @@ pub(super) async fn update(
     let row = sqlx::query_as!(
         Row,
         r#"UPDATE products SET name = coalesce($3, name),
-               require_unique_firmware_version = coalesce($4, require_unique_firmware_version), updated_at = $5
+               require_unique_firmware_version = coalesce($4, require_unique_firmware_version),
+               extensions = ARRAY(SELECT unnest(extensions || $5::text[]) EXCEPT SELECT unnest($6::text[]) ORDER BY 1),
+               updated_at = $7
            WHERE id = $1 AND org_id = $2 AND deleted_at IS NULL
-           RETURNING id AS "id: ProductId", name, require_unique_firmware_version"#,
+           RETURNING id AS "id: ProductId", name, require_unique_firmware_version, extensions"#,
         product.id().0,
         product.org().id().0,
         changes.name,
         changes.require_unique_firmware_version,
+        &changes.extensions.on(),
+        &changes.extensions.off(),
         now
     )
     .fetch_optional(conn)

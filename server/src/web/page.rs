@@ -39,6 +39,8 @@ pub enum Section {
     Firmware,
     /// A product's shared secrets.
     Secrets,
+    /// A product's settings.
+    Settings,
     /// An org's signing keys.
     Keys,
     /// An org's CA certificates.

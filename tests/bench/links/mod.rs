@@ -12,15 +12,17 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use serde_json::json;
 use tokio::time::{sleep, timeout};
 
 use super::fleet::{self, Ca, Fleet};
 use super::output::{Figures, median, note};
 use super::server::Server;
+use super::stamp::now_ns;
 use super::swarm::{self, Devices, Swarm};
 
 /// Every figure of these files.
-pub const NAMES: [&str; 28] = [
+pub const NAMES: [&str; 29] = [
     // Devices that introduce themselves by their CA, which the server then pins: once in a device's life.
     "link.first_connects_per_s",
     // As link.bytes_per_idle below, of the server whose links are sockets on actix-http's `.upgrade()`.
@@ -33,10 +35,12 @@ pub const NAMES: [&str; 28] = [
     "link.bytes_per_idle",
     "link.bytes_per_idle_tls12",
     "link.bytes_per_idle_tls13",
-    // From the commit that assigns an update to each device, to the last device having read its `update`.
+    // From an operator's request that asks all devices to identify, to the last device having read it.
     "link.fanout_ms",
-    // The same to 2,000 of the links.
-    "link.fanout_2000_ms",
+    // From the commit that assigns an update to each device, a row each, to the last device having read its `update`, …
+    "link.fanout_update_ms",
+    // … and the same to 2,000 of the links.
+    "link.fanout_update_2000_ms",
     // From the commit that turns a deployment on, scheduler and slots included, to the last device having read it.
     "link.rollout_ms",
     // Links that stood through a minute of heartbeats each 30 s.
@@ -86,6 +90,8 @@ const PARALLEL: u32 = 128;
 const ROUNDS: usize = 5;
 /// After this much rest memory is read, and the next command sent.
 const REST: Duration = Duration::from_secs(3);
+/// Where all devices are asked something.
+const COMMANDS: &str = "/orgs/bench/products/swarm/commands";
 /// Links of the smaller fan-out.
 const FEW: u32 = 2000;
 
@@ -112,7 +118,7 @@ pub async fn measure(figures: &Figures, folder: &Path, certs: &Path, links: u32)
             .await
             .context("the other socket")??;
     }
-    if figures.want_any(&NAMES[2..19]) {
+    if figures.want_any(&NAMES[2..20]) {
         timeout(PATIENCE, bench.large(figures))
             .await
             .context("the large part")??;
@@ -123,7 +129,7 @@ pub async fn measure(figures: &Figures, folder: &Path, certs: &Path, links: u32)
     if figures.want("link.nodes_") {
         timeout(PATIENCE, bench.nodes(figures)).await.context("two nodes")??;
     }
-    if figures.want_any(&NAMES[22..]) {
+    if figures.want_any(&NAMES[23..]) {
         timeout(PATIENCE, bench.hostile(figures))
             .await
             .context("hostile devices")??;
@@ -212,10 +218,21 @@ impl Bench<'_> {
     }
 
     async fn commands(&self, figures: &Figures, server: &Server, swarm: &mut Swarm) -> anyhow::Result<()> {
+        if figures.want("link.fanout_ms") {
+            let api = server.admin().await?;
+            let mut took = Vec::new();
+            for _ in 0..ROUNDS {
+                let sent_ns = now_ns();
+                api.post(COMMANDS, json!({ "command": "identify" })).await?;
+                took.push(swarm.read_by("identify", self.links, sent_ns).await?);
+                sleep(REST).await;
+            }
+            figures.print("link.fanout_ms", median(took), "ms", self.links as usize);
+        }
         let db = server.database().await?;
         for (name, links) in [
-            ("link.fanout_ms", self.links),
-            ("link.fanout_2000_ms", self.links.min(FEW)),
+            ("link.fanout_update_ms", self.links),
+            ("link.fanout_update_2000_ms", self.links.min(FEW)),
         ] {
             let mut took = Vec::new();
             for _ in 0..if figures.want(name) { ROUNDS } else { 0 } {

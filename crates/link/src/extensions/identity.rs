@@ -21,6 +21,14 @@ pub enum IdentityService {
 }
 
 impl IdentityService {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Iroh, Self::Netbird, Self::Tailscale, Self::Wireguard];
+
+    /// The network of this word.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|service| service.name() == name)
+    }
+
     /// The word on the wire and in the database.
     pub fn name(self) -> &'static str {
         match self {

@@ -1,8 +1,10 @@
 //! Use cases of deployments: what operators do here, how slots are taken in [`slots`], what devices report in [`reports`].
 
+mod moves;
 mod reports;
 mod slots;
 
+pub use moves::move_device;
 pub use reports::{Effect, arrive, bury_dead_nodes, disconnected, expire, report_end, report_progress};
 pub use slots::{active_products, next_unblocked, schedule, take, tell_again_overlooked};
 

@@ -191,6 +191,40 @@ pub(super) async fn withdraw_assigned(
     .await
 }
 
+/// Takes a device out of its group.
+pub(super) async fn delete_membership(conn: &mut PgConnection, product: &Product, id: DeviceId) -> sqlx::Result<()> {
+    sqlx::query!(
+        "DELETE FROM deployment_members m USING deployment_groups g
+         WHERE m.device_id = $2 AND g.id = m.group_id AND g.product_id = $1",
+        product.id().0,
+        id.0
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Takes back the update in flight of a device, also one that it was told of.
+pub(super) async fn withdraw_of_device(
+    conn: &mut PgConnection,
+    product: &Product,
+    id: DeviceId,
+    reason: &str,
+    now: OffsetDateTime,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "UPDATE updates SET status = 'withdrawn', reason = $3, ended_at = $4, updated_at = $4
+         WHERE product_id = $1 AND device_id = $2 AND ended_at IS NULL",
+        product.id().0,
+        id.0,
+        reason,
+        now
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
 /// The product's firmware with this fwup UUID: its row, version, board and architecture.
 pub(super) async fn find_firmware(
     conn: &mut PgConnection,

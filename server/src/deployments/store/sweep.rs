@@ -80,7 +80,9 @@ pub(in crate::deployments) async fn placed(
         Placed,
         r#"SELECT d.id AS "id: DeviceId", m.group_id AS "group_id?: GroupId", d.tags, s.firmware_version AS "version!",
                   s.firmware_platform AS "platform!", s.firmware_architecture AS "architecture!"
-           FROM devices d JOIN device_states s ON s.device_id = d.id LEFT JOIN deployment_members m ON m.device_id = d.id
+           FROM devices d JOIN device_states s ON s.device_id = d.id
+           LEFT JOIN (deployment_members m JOIN deployment_groups g ON g.id = m.group_id AND g.product_id = $1)
+               ON m.device_id = d.id
            WHERE d.product_id = $1 AND d.id > $2 AND d.deleted_at IS NULL AND s.firmware_version IS NOT NULL
              AND s.firmware_platform IS NOT NULL AND s.firmware_architecture IS NOT NULL
            ORDER BY d.id LIMIT $3"#,
@@ -118,7 +120,8 @@ pub(in crate::deployments) async fn place(
         sqlx::query!(
             "INSERT INTO deployment_members (device_id, group_id, since)
              SELECT n.device_id, g.id, $3 FROM unnest($1::uuid[], $2::uuid[]) AS n (device_id, group_id)
-             JOIN deployment_groups g ON g.id = n.group_id JOIN devices d ON d.id = n.device_id
+             JOIN deployment_groups g ON g.id = n.group_id
+             JOIN devices d ON d.id = n.device_id AND d.product_id = g.product_id
              ON CONFLICT (device_id) DO UPDATE SET group_id = excluded.group_id, since = $3",
             &devices,
             &groups,
@@ -176,7 +179,9 @@ pub(in crate::deployments) async fn assign(
     let rows = sqlx::query!(
         r#"WITH eligible AS (
                SELECT d.id, d.org_id, d.product_id, s.firmware_version, row_number() OVER (ORDER BY s.connected_at, d.id) AS place
-               FROM deployment_members m JOIN devices d ON d.id = m.device_id JOIN device_states s ON s.device_id = d.id
+               FROM deployment_members m JOIN deployment_groups g ON g.id = m.group_id
+               JOIN devices d ON d.id = m.device_id AND d.product_id = g.product_id
+               JOIN device_states s ON s.device_id = d.id
                WHERE m.group_id = $1 AND s.connection = 'connected' AND s.validation <> 'not_validated'
                  AND s.firmware_uuid IS DISTINCT FROM $2 AND s.firmware_platform = $3 AND s.firmware_architecture = $4
                  AND d.updates_enabled AND d.deleted_at IS NULL
@@ -223,7 +228,7 @@ pub(in crate::deployments) async fn next_unblocked(
 }
 
 /// Turns `assigned` into `told`, for devices whose groups tell, and gives what to tell. The share lock on the groups' rows
-/// makes that after the answer to a stop nothing more is taken.
+/// makes that after the answer to a stop nothing more is taken; a device that was moved meanwhile takes nothing.
 pub(in crate::deployments) async fn take(
     conn: &mut PgConnection,
     _proof: Sweep,
@@ -237,8 +242,8 @@ pub(in crate::deployments) async fn take(
                    SELECT u.group_id FROM updates u WHERE u.device_id = ANY ($1) AND u.ended_at IS NULL AND u.status = 'assigned')
                ORDER BY g.id FOR SHARE)
            UPDATE updates u SET status = 'told', told_at = coalesce(u.told_at, $2), updated_at = $2, attempts = u.attempts + 1
-           FROM telling, firmwares f
-           WHERE u.device_id = ANY ($1) AND u.ended_at IS NULL AND u.status = 'assigned' AND u.group_id = telling.id
+           FROM telling, firmwares f, devices d
+           WHERE d.id = u.device_id AND d.product_id = u.product_id AND u.device_id = ANY ($1) AND u.ended_at IS NULL AND u.status = 'assigned' AND u.group_id = telling.id
                AND f.id = u.firmware_id
            RETURNING u.device_id AS "device: DeviceId", u.org_id AS "org: OrgId", f.id AS firmware_id, f.uuid, f.version,
                f.platform, f.architecture, f.author, f.description, f.misc, f.vcs_identifier, f.size_bytes, f.sha256,

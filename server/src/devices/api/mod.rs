@@ -1,10 +1,15 @@
 //! Devices over REST.
 
 pub mod certificates;
+pub mod commands;
 mod filters;
+pub mod identities;
 pub mod links;
+pub mod moves;
 pub mod secrets;
 mod shown;
+
+use std::collections::BTreeMap;
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
@@ -15,6 +20,7 @@ use super::model::{Tag, Window};
 use super::service::{self, Change, ChangeError, Registration};
 use crate::app::App;
 use crate::products::Product;
+use crate::products::api::switches;
 use crate::web::api::{self, Paging};
 use crate::web::coerce::{Flag, Words};
 use crate::web::extract::{Body, Query};
@@ -57,6 +63,7 @@ struct Said {
     description: Option<String>,
     tags: Option<Words>,
     updates_enabled: Option<Flag>,
+    extensions: Option<BTreeMap<String, Flag>>,
 }
 
 /// The parameters of a body, which may stand in an object `device`.
@@ -131,6 +138,7 @@ pub async fn update(
         description: said.description,
         tags: said.tags.as_ref().map(tags).transpose()?.map(Tag::texts),
         updates_enabled: said.updates_enabled.map(|flag| flag.0),
+        extensions: switches(&said.extensions.unwrap_or_default())?,
     };
     let device = service::update(&app.platform, &product, &device, &change).await?;
     let place = place(&product, &device.identifier);
@@ -175,6 +183,7 @@ impl From<ChangeError> for Error {
             ChangeError::Forbidden(forbidden) => forbidden.into(),
             ChangeError::Description => Self::invalid("description", message),
             ChangeError::Taken | ChangeError::TakenByDeleted => Self::invalid("identifier", message),
+            ChangeError::SameProduct => Self::invalid("new_product_name", message),
             ChangeError::NotDeleted => Self::Conflict(message),
             ChangeError::Certificate(_)
             | ChangeError::OtherName(_)

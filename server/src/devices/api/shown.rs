@@ -7,7 +7,7 @@ use sqlx::PgConnection;
 
 use crate::deployments::{self, Group, GroupId};
 use crate::devices::model::{Connection, Device, DeviceId};
-use crate::products::Product;
+use crate::products::{Product, extensions};
 use crate::web::api;
 
 /// These devices of a product.
@@ -58,6 +58,7 @@ fn json(device: &Device, group: Option<&Group>) -> Value {
             "status": status,
             "percent": device.update_percent,
         })),
+        "extensions": extensions::shown(device.extensions()),
         "org_name": device.org_name,
         "product_name": device.product_name,
         "first_seen_at": device.first_seen_at.map(api::zulu),

@@ -1,18 +1,21 @@
 //! Forms of devices: register, change, delete, destroy.
 
+use std::collections::HashMap;
+
 use actix_web::{HttpRequest, HttpResponse, web};
 
 use super::refusal;
 use super::show::{device, devices_url, url};
 use crate::app::App;
+use crate::devices::Device;
 use crate::devices::model::{Identifier, Tag};
 use crate::devices::service::{self, Change, Registration};
 use crate::devices::views::{DeletePage, EditPage};
-use crate::products::Product;
-use crate::products::views::frame;
+use crate::products::views::{frame, switches};
+use crate::products::{self, Product};
 use crate::web::Error;
 use crate::web::forms::{Confirmed, Form, Wrong, split_words, wrong};
-use crate::web::page::{self, Section};
+use crate::web::page::{self, Section, path};
 
 /// A device as it is filled in.
 #[derive(Debug, Default, serde::Deserialize)]
@@ -22,6 +25,9 @@ pub struct Fields {
     description: String,
     tags: String,
     updates_enabled: Option<String>,
+    /// The switches of its extensions.
+    #[serde(flatten)]
+    switches: HashMap<String, String>,
 }
 
 fn form(request: &HttpRequest, product: &Product, fields: Fields, wrong: Wrong) -> EditPage {
@@ -36,6 +42,8 @@ fn form(request: &HttpRequest, product: &Product, fields: Fields, wrong: Wrong) 
         description: fields.description,
         tags: fields.tags,
         updates_enabled: fields.updates_enabled.is_some(),
+        switches: Vec::new(),
+        settings_url: path(&["org", product.org().name(), product.name(), "settings"]),
     }
 }
 
@@ -102,12 +110,13 @@ pub async fn edit(request: HttpRequest, app: web::Data<App>, product: Product) -
         description: device.description.clone(),
         tags: device.tags.join(", "),
         updates_enabled: device.updates_enabled.then(|| "on".to_owned()),
+        switches: HashMap::new(),
     };
-    page::ok(&old(&request, &product, fields, Wrong::nothing()))
+    page::ok(&old(&request, &product, &device, fields, Wrong::nothing()))
 }
 
-fn old(request: &HttpRequest, product: &Product, fields: Fields, wrong: Wrong) -> EditPage {
-    let back = format!("{}{}", devices_url(product), page::path(&[&fields.identifier]));
+fn old(request: &HttpRequest, product: &Product, device: &Device, fields: Fields, wrong: Wrong) -> EditPage {
+    let back = format!("{}{}", devices_url(product), path(&[&fields.identifier]));
     EditPage {
         frame: frame(request, product, Section::Devices, "Settings")
             .under("Devices", devices_url(product))
@@ -115,6 +124,7 @@ fn old(request: &HttpRequest, product: &Product, fields: Fields, wrong: Wrong) -
         url: format!("{back}/edit"),
         is_new: false,
         back,
+        switches: switches(device.extensions().and(product.extensions()), product.extensions()),
         ..form(request, product, fields, wrong)
     }
 }
@@ -137,10 +147,10 @@ pub async fn update(
         Ok(device) => Ok(page::see_other(&url(&product, &device))),
         Err(error) => {
             let fields = Fields {
-                identifier: device.identifier,
+                identifier: device.identifier.clone(),
                 ..fields
             };
-            page::invalid(&old(&request, &product, fields, wrong(error)?))
+            page::invalid(&old(&request, &product, &device, fields, wrong(error)?))
         }
     }
 }
@@ -152,6 +162,7 @@ fn change(fields: &Fields, were_on: bool) -> Result<Change, Error> {
         description: Some(description(fields)?),
         tags: Some(Tag::texts(tags(fields)?)),
         updates_enabled: (on != were_on).then_some(on),
+        extensions: products::pages::switches(&fields.switches),
     })
 }
 
@@ -161,12 +172,7 @@ pub async fn confirm(request: HttpRequest, app: web::Data<App>, product: Product
     page::ok(&asking(&request, &product, &device, Wrong::nothing()))
 }
 
-fn asking<'a>(
-    request: &HttpRequest,
-    product: &Product,
-    device: &'a crate::devices::Device,
-    wrong: Wrong,
-) -> DeletePage<'a> {
+fn asking<'a>(request: &HttpRequest, product: &Product, device: &'a Device, wrong: Wrong) -> DeletePage<'a> {
     let title = if device.deleted_at.is_some() {
         "Destroy"
     } else {

@@ -2,7 +2,9 @@
 //! shared secrets in [`secrets`].
 
 pub mod certificates;
+pub mod commands;
 pub mod edit;
+pub mod moves;
 pub mod secrets;
 pub mod show;
 #[cfg(test)]

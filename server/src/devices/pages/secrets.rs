@@ -1,44 +1,105 @@
-//! The product's shared secrets: made, shown once, deactivated.
+//! Shared secrets of a product and of one device: made, shown once, deactivated.
 
 use actix_web::{HttpRequest, HttpResponse, web};
 
-use super::show::Nothing;
+use super::show::{self, Nothing};
 use crate::accounts::Role;
 use crate::app::App;
+use crate::devices::Device;
 use crate::devices::model::{NewSecret, SecretId, SharedSecret};
 use crate::devices::service::secrets::{self, SecretError};
 use crate::devices::views::{SecretOffPage, SecretsPage};
 use crate::products::Product;
 use crate::products::views::frame;
 use crate::web::forms::{Confirmed, Form, Wrong, wrong};
-use crate::web::page::{self, Section, path};
+use crate::web::page::{self, Frame, Section, path};
 use crate::web::{Error, OrNotFound as _, extract};
 
-fn url(product: &Product) -> String {
-    path(&["org", product.org().name(), product.name(), "secrets"])
+/// Whose secrets: the product's, or those of the device in the path.
+struct Owner {
+    product: Product,
+    device: Option<Device>,
 }
 
-async fn list(
-    request: &HttpRequest,
-    app: &App,
-    product: &Product,
-    new: Option<NewSecret>,
-    wrong: Wrong,
-) -> Result<SecretsPage, Error> {
-    let mut conn = app.platform.db.acquire().await?;
-    Ok(SecretsPage {
-        frame: frame(request, product, Section::Secrets, "Shared secrets"),
-        secrets: secrets::list(&mut conn, product, None).await?,
-        may_change: product.org().require(Role::Manage).is_ok(),
-        url: url(product),
-        new,
-        wrong,
-    })
+impl Owner {
+    async fn of(request: &HttpRequest, app: &App, product: Product) -> Result<Self, Error> {
+        let device = match request.match_info().get("device") {
+            Some(_) => Some(show::device(request, app, &product).await?),
+            None => None,
+        };
+        Ok(Self { product, device })
+    }
+
+    /// What is typed again before a secret is deactivated.
+    fn name(&self) -> &str {
+        let device = self.device.as_ref();
+        device.map_or(self.product.name(), |device| device.identifier.as_str())
+    }
+
+    fn url(&self) -> String {
+        match &self.device {
+            Some(device) => format!("{}/secrets", show::url(&self.product, device)),
+            None => path(&["org", self.product.org().name(), self.product.name(), "secrets"]),
+        }
+    }
+
+    fn frame(&self, request: &HttpRequest, title: &str) -> Frame {
+        match &self.device {
+            Some(device) => frame(request, &self.product, Section::Devices, title)
+                .under("Devices", show::devices_url(&self.product))
+                .under(&device.identifier, show::url(&self.product, device)),
+            None => frame(request, &self.product, Section::Secrets, title),
+        }
+    }
+
+    async fn page(
+        self,
+        request: &HttpRequest,
+        app: &App,
+        new: Option<NewSecret>,
+        wrong: Wrong,
+    ) -> Result<SecretsPage, Error> {
+        let mut conn = app.platform.db.acquire().await?;
+        let can_be_changed = self.device.as_ref().is_none_or(|device| device.deleted_at.is_none());
+        Ok(SecretsPage {
+            frame: self.frame(request, "Shared secrets"),
+            secrets: secrets::list(&mut conn, &self.product, self.device.as_ref()).await?,
+            may_change: can_be_changed && self.product.org().require(Role::Manage).is_ok(),
+            url: self.url(),
+            device: self.device.map(|device| device.identifier),
+            new,
+            wrong,
+        })
+    }
+
+    async fn secret(&self, request: &HttpRequest, app: &App) -> Result<SharedSecret, Error> {
+        let id: Option<SecretId> = extract::name(request, "secret")?.parse().ok();
+        let id = id.or_404()?;
+        let mut conn = app.platform.db.acquire().await?;
+        let all = secrets::list(&mut conn, &self.product, self.device.as_ref()).await?;
+        let found = all
+            .into_iter()
+            .find(|secret| secret.id == id && secret.deactivated_at.is_none());
+        found.or_404()
+    }
+
+    fn asking(&self, request: &HttpRequest, secret: SharedSecret, wrong: Wrong) -> SecretOffPage {
+        let frame = self.frame(request, "Deactivate");
+        SecretOffPage {
+            frame: frame.under("Shared secrets", self.url()),
+            url: self.url(),
+            name: self.name().to_owned(),
+            is_device: self.device.is_some(),
+            secret,
+            wrong,
+        }
+    }
 }
 
-/// The product's secrets.
+/// The secrets.
 pub async fn index(request: HttpRequest, app: web::Data<App>, product: Product) -> Result<HttpResponse, Error> {
-    page::ok(&list(&request, &app, &product, None, Wrong::nothing()).await?)
+    let owner = Owner::of(&request, &app, product).await?;
+    page::ok(&owner.page(&request, &app, None, Wrong::nothing()).await?)
 }
 
 /// Makes a secret, and shows it this once.
@@ -48,11 +109,12 @@ pub async fn create(
     product: Product,
     _: Form<Nothing>,
 ) -> Result<HttpResponse, Error> {
-    match secrets::create(&app.platform, &product, None).await {
-        Ok(new) => page::ok(&list(&request, &app, &product, Some(new), Wrong::nothing()).await?),
+    let owner = Owner::of(&request, &app, product).await?;
+    match secrets::create(&app.platform, &owner.product, owner.device.as_ref()).await {
+        Ok(new) => page::ok(&owner.page(&request, &app, Some(new), Wrong::nothing()).await?),
         Err(SecretError::TooMany) => {
             let wrong = wrong(Error::invalid("secret", SecretError::TooMany.to_string()))?;
-            page::invalid(&list(&request, &app, &product, None, wrong).await?)
+            page::invalid(&owner.page(&request, &app, None, wrong).await?)
         }
         Err(error) => Err(refusal(error)),
     }
@@ -67,31 +129,11 @@ fn refusal(error: SecretError) -> Error {
     }
 }
 
-async fn secret(request: &HttpRequest, app: &App, product: &Product) -> Result<SharedSecret, Error> {
-    let id: Option<SecretId> = extract::name(request, "secret")?.parse().ok();
-    let id = id.or_404()?;
-    let mut conn = app.platform.db.acquire().await?;
-    let all = secrets::list(&mut conn, product, None).await?;
-    let found = all
-        .into_iter()
-        .find(|secret| secret.id == id && secret.deactivated_at.is_none());
-    found.or_404()
-}
-
-fn asking(request: &HttpRequest, product: &Product, secret: SharedSecret, wrong: Wrong) -> SecretOffPage {
-    let frame = frame(request, product, Section::Secrets, "Deactivate");
-    SecretOffPage {
-        frame: frame.under("Shared secrets", url(product)),
-        url: url(product),
-        secret,
-        wrong,
-    }
-}
-
 /// Asks before a secret is deactivated.
 pub async fn confirm(request: HttpRequest, app: web::Data<App>, product: Product) -> Result<HttpResponse, Error> {
-    let secret = secret(&request, &app, &product).await?;
-    page::ok(&asking(&request, &product, secret, Wrong::nothing()))
+    let owner = Owner::of(&request, &app, product).await?;
+    let secret = owner.secret(&request, &app).await?;
+    page::ok(&owner.asking(&request, secret, Wrong::nothing()))
 }
 
 /// Deactivates a secret; the links of devices that came by it end.
@@ -101,13 +143,19 @@ pub async fn delete(
     product: Product,
     Form(form): Form<Confirmed>,
 ) -> Result<HttpResponse, Error> {
-    let secret = secret(&request, &app, &product).await?;
-    if !form.is(product.name()) {
-        let wrong = wrong(Error::invalid("confirm", "is not the name of this product"))?;
-        return page::invalid(&asking(&request, &product, secret, wrong));
+    let owner = Owner::of(&request, &app, product).await?;
+    let secret = owner.secret(&request, &app).await?;
+    if !form.is(owner.name()) {
+        let of = if owner.device.is_some() {
+            "identifier of this device"
+        } else {
+            "name of this product"
+        };
+        let wrong = wrong(Error::invalid("confirm", format!("is not the {of}")))?;
+        return page::invalid(&owner.asking(&request, secret, wrong));
     }
-    secrets::deactivate(&app.platform, &product, None, secret.id)
+    secrets::deactivate(&app.platform, &owner.product, owner.device.as_ref(), secret.id)
         .await
         .map_err(refusal)?;
-    Ok(page::see_other(&url(&product)))
+    Ok(page::see_other(&owner.url()))
 }

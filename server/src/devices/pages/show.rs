@@ -80,6 +80,7 @@ pub(super) async fn render(
         history: &history,
         links: &service::past_links(&mut conn, org, device.id, LINKS).await?,
         links_last_hour: service::links_last_hour(&mut conn, &app.platform, org, device.id).await?,
+        identities: &service::network_identities(&mut conn, org, device.id, None, None).await?,
         certificates: &service::certificates(&mut conn, org, device.id).await?,
         refusals: refused.iter().filter(is_it).collect(),
         activity: &audit::list_of_subject(&mut conn, org.id().0, device.id.0, HISTORY).await?,

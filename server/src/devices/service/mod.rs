@@ -1,12 +1,18 @@
 //! Use cases of devices: what operators do with them here, what links write of them in [`reports`].
 
+pub mod commands;
 pub mod credentials;
+mod identities;
+mod logs;
+pub mod moves;
 mod reports;
 pub mod secrets;
 
+pub use identities::{IDENTITIES_KEPT, network_identities, report_identities};
+pub use logs::{LOG_KEPT_FOR, log, prune_log_lines};
 pub use reports::{
-    block, connect, disconnect, disconnect_dead_nodes, heard, join, prune_links, reconnect, report, seen_by_node,
-    set_interfaces, set_progress, validated,
+    block, connect, disconnect, disconnect_dead_nodes, extensions, heard, join, prune_links, reconnect, report,
+    seen_by_node, set_interfaces, set_progress, validated,
 };
 
 use std::collections::HashMap;
@@ -19,7 +25,10 @@ use super::model::{
     Device, DeviceCertificate, DeviceId, Filter, Identifier, LinkId, Page, PageKey, PastLink, RefusedDevice, Sort, Tag,
     Window,
 };
-pub use super::reported::{DeviceReport, JoinRecord, Joined, LinkEnd, LinkStart, Progress, ReportKind};
+pub use super::reported::{
+    DeviceLogLine, DeviceReport, JoinRecord, Joined, LinkEnd, LinkStart, LogLineId, NetworkIdentity, Progress,
+    ReportKind, ReportedIdentity,
+};
 pub use super::store::Change;
 use super::store::{self, NewCertificate, NewDevice};
 use crate::accounts::{Forbidden, Org, Role, Viewer};
@@ -46,6 +55,9 @@ pub enum ChangeError {
     /// A deleted device has this identifier.
     #[error("belongs to a deleted device: restore or destroy that one first")]
     TakenByDeleted,
+    /// It is in that product already.
+    #[error("is the product that the device is in")]
+    SameProduct,
     /// The device is not deleted.
     #[error("The device is not deleted; delete it before you destroy it.")]
     NotDeleted,
@@ -124,7 +136,7 @@ fn described(error: sqlx::Error) -> ChangeError {
     }
 }
 
-/// Changes description, tags, or whether deployments may tell it.
+/// Changes description, tags, whether deployments may tell it, or which extensions it may use.
 ///
 /// # Errors
 /// [`ChangeError`] says why not.
@@ -138,11 +150,17 @@ pub async fn update(
     org.require(Role::Manage)?;
     let mut tx = platform.db.begin().await?;
     let updated = store::update(&mut tx, org, device.id, change, platform.clock.now());
-    updated.await.map_err(described)?;
+    let has_switched = updated.await.map_err(described)?;
     let device = store::find(&mut tx, product, &device.identifier)
         .await?
         .ok_or(sqlx::Error::RowNotFound)?;
-    record(&mut tx, platform, org, &device, "device.updated", kind::EDITED).await?;
+    let detail = json!({ "extensions": change.extensions.record() });
+    audit::record(&mut tx, platform, act(org, &device, "device.updated", detail)).await?;
+    let mut all = vec![news(org, &device, kind::EDITED)];
+    if has_switched {
+        all.push(news(org, &device, kind::EXTENSIONS));
+    }
+    events::publish(&mut tx, platform.clock.now(), &all).await?;
     tx.commit().await?;
     platform.events.ring();
     Ok(device)
@@ -190,6 +208,7 @@ pub async fn destroy(platform: &Platform, org: &Org, device: &Device) -> Result<
     record(&mut tx, platform, org, device, "device.destroyed", kind::CUT).await?;
     store::delete_refusals(&mut tx, org, &device.identifier).await?;
     store::links::delete(&mut tx, org, device.id).await?;
+    store::logs::delete(&mut tx, org, device.id).await?;
     store::delete(&mut tx, org, device.id).await?;
     tx.commit().await?;
     platform.events.ring();
@@ -294,7 +313,12 @@ async fn record(
     action: &'static str,
     kind: &'static str,
 ) -> sqlx::Result<()> {
-    let act = Act {
+    audit::record(conn, platform, act(org, device, action, json!({}))).await?;
+    events::publish(conn, platform.clock.now(), &[news(org, device, kind)]).await
+}
+
+fn act<'a>(org: &'a Org, device: &'a Device, action: &'static str, detail: serde_json::Value) -> Act<'a> {
+    Act {
         org_id: org.id().0,
         actor: org.actor(),
         action,
@@ -303,16 +327,17 @@ async fn record(
             id: Some(device.id.0),
             name: &device.identifier,
         },
-        detail: json!({}),
-    };
-    audit::record(conn, platform, act).await?;
-    let news = News {
+        detail,
+    }
+}
+
+fn news(org: &Org, device: &Device, kind: &'static str) -> News {
+    News {
         kind,
         org_id: org.id().0,
         product_id: Some(device.product_id.0),
         subject_id: device.id.0,
-    };
-    events::publish(conn, platform.clock.now(), &[news]).await
+    }
 }
 
 /// A device of the product, deleted ones too.

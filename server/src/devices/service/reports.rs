@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use muster_link::ExtensionSet;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -255,6 +256,18 @@ pub async fn report(conn: &mut PgConnection, proof: Sweep, reports: &[DeviceRepo
         return Ok(());
     }
     links::upsert_reports(conn, proof, reports).await
+}
+
+/// The extensions that these devices may use now, in one statement.
+///
+/// # Errors
+/// When the database fails.
+pub async fn extensions(
+    conn: &mut PgConnection,
+    proof: Sweep,
+    devices: &[DeviceId],
+) -> sqlx::Result<Vec<(DeviceId, ExtensionSet)>> {
+    links::extensions(conn, proof, devices).await
 }
 
 /// Writes when devices were last heard.

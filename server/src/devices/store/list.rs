@@ -7,7 +7,7 @@ use crate::devices::model::{Device, Filter, Sort, Window};
 use crate::products::Product;
 
 pub(super) const COLUMNS: &str = "SELECT d.id, d.org_id, o.name AS org_name, d.product_id, p.name AS product_name, d.identifier, d.description,
-    d.tags, d.updates_enabled, d.updates_blocked_until, d.first_seen_at, d.created_at, d.deleted_at, s.connection,
+    d.tags, d.updates_enabled, d.updates_blocked_until, d.extensions_off, d.first_seen_at, d.created_at, d.deleted_at, s.connection,
     s.connected_at, s.disconnected_at, s.disconnect_reason, s.last_seen_at, s.address, s.interface, s.api_version,
     s.fwup_version, s.firmware_uuid, s.firmware_product, s.firmware_version, s.firmware_platform, s.firmware_architecture,
     s.firmware_author, s.firmware_description, s.firmware_vcs_identifier, s.firmware_misc, s.firmware_since, s.validation,

@@ -1,8 +1,11 @@
 //! SQL of devices, by proof: what an operator may see here, what jobs and links write in [`sweep`].
 
 pub(super) mod credentials;
+pub(super) mod identities;
 pub(super) mod links;
 mod list;
+pub(super) mod logs;
+pub(super) mod moves;
 mod page;
 pub(super) mod sweep;
 
@@ -21,7 +24,7 @@ use uuid::Uuid;
 
 use super::model::{DeviceId, Identifier, RefusedDevice};
 use crate::accounts::Org;
-use crate::products::{Product, ProductId};
+use crate::products::{Product, ProductId, Switches};
 
 /// A device to register.
 pub(super) struct NewDevice<'a> {
@@ -77,30 +80,38 @@ pub struct Change {
     pub tags: Option<Vec<String>>,
     /// Whether deployments may tell it; switching it on also lifts a block.
     pub updates_enabled: Option<bool>,
+    /// Extensions that it may use from now on, where its product's devices may, or may not.
+    pub extensions: Switches,
 }
 
+/// Changes a device; whether its extensions are others now.
 pub(super) async fn update(
     conn: &mut PgConnection,
     org: &Org,
     id: DeviceId,
     change: &Change,
     now: OffsetDateTime,
-) -> sqlx::Result<()> {
-    sqlx::query!(
-        "UPDATE devices SET description = coalesce($3, description), tags = coalesce($4, tags),
-             updates_enabled = coalesce($5, updates_enabled),
-             updates_blocked_until = CASE WHEN $5 IS TRUE THEN NULL ELSE updates_blocked_until END, updated_at = $6
-         WHERE org_id = $1 AND id = $2",
+) -> sqlx::Result<bool> {
+    let switched = sqlx::query_scalar!(
+        r#"WITH old AS (SELECT id, extensions_off FROM devices WHERE org_id = $1 AND id = $2 FOR NO KEY UPDATE)
+           UPDATE devices d SET description = coalesce($3, description), tags = coalesce($4, tags),
+               updates_enabled = coalesce($5, updates_enabled),
+               updates_blocked_until = CASE WHEN $5 IS TRUE THEN NULL ELSE updates_blocked_until END,
+               extensions_off = ARRAY(SELECT unnest(d.extensions_off || $6::text[]) EXCEPT SELECT unnest($7::text[]) ORDER BY 1),
+               updated_at = $8
+           FROM old WHERE d.id = old.id RETURNING d.extensions_off <> old.extensions_off AS "switched!""#,
         org.id().0,
         id.0,
         change.description,
         change.tags.as_deref(),
         change.updates_enabled,
+        &change.extensions.off(),
+        &change.extensions.on(),
         now
     )
-    .execute(conn)
+    .fetch_optional(conn)
     .await?;
-    Ok(())
+    Ok(switched.unwrap_or_default())
 }
 
 pub(super) async fn update_deleted_at(

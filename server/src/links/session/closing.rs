@@ -11,6 +11,8 @@ pub enum Closing {
     Replaced,
     /// The device was deleted, moved, or lost its credential.
     Cut,
+    /// An operator asked the device to connect anew.
+    Asked,
     /// Nothing came for too long.
     Idle,
     /// The link's queue is full.
@@ -31,6 +33,7 @@ impl Closing {
             Self::TooLarge => "too_large",
             Self::Replaced => "replaced",
             Self::Cut => "cut",
+            Self::Asked => "asked",
             Self::Idle => "idle",
             Self::Overloaded => "overloaded",
             Self::SlowReader => "slow_reader",
@@ -44,7 +47,7 @@ impl Closing {
         match self {
             Self::Malformed => 1007,
             Self::TooLarge => 1009,
-            Self::Replaced | Self::Cut => 1001,
+            Self::Replaced | Self::Cut | Self::Asked => 1001,
             Self::Idle => 1002,
             Self::Overloaded | Self::SlowReader => 1013,
             Self::Flooding => 1008,

@@ -94,7 +94,7 @@ impl Session {
         if let Some(archive) = welcome.archive {
             effects.extend(self.tell_device(&ToDevice::Archive(archive)));
         }
-        effects.extend(self.allow(welcome.extensions));
+        effects.extend(self.allow_at_join(welcome.extensions));
         if has_extensions {
             effects.extend(self.tell_device(&ToDevice::GetExtensions));
         }

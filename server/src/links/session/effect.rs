@@ -20,7 +20,7 @@ pub enum Input<'a> {
     NotJoined,
     /// The device is to be told something.
     Tell(Box<Push>),
-    /// From now on the device may use these extensions and no others.
+    /// Operators switched: from now on the device may use these extensions and no others.
     Allow(ExtensionSet),
 }
 

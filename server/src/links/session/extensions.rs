@@ -12,6 +12,8 @@ pub(super) struct Extensions {
     offered: ExtensionSet,
     /// What it may use.
     allowed: ExtensionSet,
+    /// What it may use since operators switched while the link stands.
+    switched: Option<ExtensionSet>,
     /// What runs on it.
     attached: ExtensionSet,
 }
@@ -100,8 +102,24 @@ impl Session {
         self.tell_extensions(&first)
     }
 
+    /// Operators switched. What they said was read afterwards, and what a join is told may have been read before: from now
+    /// on this counts, whatever the answer to a join says. Before the join there is silence.
+    pub(super) fn switch(&mut self, extensions: ExtensionSet) -> Vec<Effect> {
+        self.extensions.switched = Some(extensions);
+        if self.is_joined() {
+            self.allow(extensions)
+        } else {
+            Vec::new()
+        }
+    }
+
+    /// The device joined, and may use these unless they were switched since.
+    pub(super) fn allow_at_join(&mut self, read: ExtensionSet) -> Vec<Effect> {
+        self.allow(self.extensions.switched.unwrap_or(read))
+    }
+
     /// What was switched off is detached, what was switched on and the device has is attached.
-    pub(super) fn allow(&mut self, extensions: ExtensionSet) -> Vec<Effect> {
+    fn allow(&mut self, extensions: ExtensionSet) -> Vec<Effect> {
         let state = &mut self.extensions;
         let before = std::mem::replace(&mut state.allowed, extensions);
         if state.joined.is_none() {

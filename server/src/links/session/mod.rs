@@ -72,7 +72,7 @@ impl Session {
             Input::Joined(welcome) => self.joined(*welcome),
             Input::NotJoined => self.not_joined(),
             Input::Tell(push) => self.tell(*push),
-            Input::Allow(extensions) => self.allow(extensions),
+            Input::Allow(extensions) => self.switch(extensions),
         }
     }
 

@@ -3,14 +3,15 @@
 use std::collections::HashMap;
 
 use muster_link::limits::FIELD_MAX;
-use muster_link::{Location, Stage, StatusUpdate};
+use muster_link::{Identity, Location, LogLine, Stage, StatusUpdate};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
 use super::Entry;
+use super::kept::{Identities, Lines};
 use super::line::{Line, Standing};
 use crate::deployments::{Outcome, Scheduler, Status, service as deployments};
-use crate::devices::service::{self as devices, DeviceReport, LinkStart, ReportKind};
+use crate::devices::service::{self as devices, DeviceLogLine, DeviceReport, LinkStart, ReportKind, ReportedIdentity};
 use crate::devices::{DeviceId, Peer};
 use crate::firmware::FirmwareUrls;
 use crate::links::session::Report;
@@ -38,6 +39,8 @@ pub(super) struct Desk {
     heard: HashMap<DeviceId, OffsetDateTime>,
     interfaces: HashMap<DeviceId, String>,
     reports: HashMap<(DeviceId, ReportKind), (OffsetDateTime, Value)>,
+    identities: Identities,
+    lines: Lines,
     is_urgent: bool,
 }
 
@@ -55,6 +58,8 @@ impl Desk {
             heard: HashMap::new(),
             interfaces: HashMap::new(),
             reports: HashMap::new(),
+            identities: Identities::default(),
+            lines: Lines::default(),
             is_urgent: false,
         }
     }
@@ -134,7 +139,9 @@ impl Desk {
             Report::Health(report) => return self.keep_report(device, ReportKind::Health, &report),
             Report::Location(location) => return self.keep_report(device, ReportKind::Location, &place(&location)),
             Report::ConnectionTypes(types) => return self.keep_report(device, ReportKind::ConnectionTypes, &types),
-            Report::Status(StatusUpdate::Unknown(_)) | Report::Identities(_) | Report::Log(_) => return None,
+            Report::Identities(identities) => return self.keep_identities(device, identities),
+            Report::Log(line) => return self.keep_line(device, *line),
+            Report::Status(StatusUpdate::Unknown(_)) => return None,
         };
         self.percents.remove(&device);
         Some(Said::Ended(peer, outcome))
@@ -156,6 +163,29 @@ impl Desk {
         None
     }
 
+    fn keep_identities(&mut self, device: DeviceId, identities: Vec<Identity>) -> Option<Said> {
+        let at = self.platform.clock.now();
+        for identity in identities {
+            if !self.identities.keep(ReportedIdentity { device, at, identity }) {
+                self.platform.metrics.reports_dropped.inc();
+            }
+        }
+        None
+    }
+
+    fn keep_line(&mut self, device: DeviceId, line: LogLine) -> Option<Said> {
+        let id = self.platform.new_id();
+        if !self.lines.keep(DeviceLogLine { id, device, line }) {
+            self.drop_lines("full", 1);
+        }
+        None
+    }
+
+    fn drop_lines(&self, reason: &str, lines: usize) {
+        let dropped = self.platform.metrics.log_lines_dropped.with_label_values(&[reason]);
+        dropped.inc_by(lines as u64);
+    }
+
     /// A device says so again at each retry, in the middle of its progress.
     fn keep_started(&mut self, device: DeviceId) -> Option<Said> {
         let is_new = self
@@ -174,6 +204,8 @@ impl Desk {
         self.is_urgent = false;
         self.flush_percents().await;
         self.flush_reports().await;
+        self.flush_identities().await;
+        self.flush_lines().await;
         let seen: Vec<(DeviceId, OffsetDateTime)> = self.heard.drain().collect();
         let interfaces: Vec<(DeviceId, String)> = self.interfaces.drain().collect();
         let since = self.platform.clock.now() - CONNECTING_AFTER;
@@ -229,6 +261,45 @@ impl Desk {
                 self.reports.extend(kept);
             } else {
                 self.platform.metrics.reports_dropped.inc_by(reports.len() as u64);
+            }
+        }
+    }
+
+    async fn flush_identities(&mut self) {
+        let reported = self.identities.take();
+        if reported.is_empty() {
+            return;
+        }
+        let written = devices::report_identities(&self.platform, self.proof, reported.clone()).await;
+        if let Err(error) = written {
+            tracing::warn!(%error, identities = reported.len(), "network identities of devices could not be written");
+            if is_transient(&error) {
+                for one in reported {
+                    self.identities.keep(one);
+                }
+            } else {
+                self.platform.metrics.reports_dropped.inc_by(reported.len() as u64);
+            }
+        }
+    }
+
+    async fn flush_lines(&mut self) {
+        let mut lines = self.lines.take();
+        if lines.is_empty() {
+            return;
+        }
+        let written = async {
+            let mut conn = self.platform.db.acquire().await?;
+            devices::log(&mut conn, self.proof, &mut lines).await
+        };
+        if let Err(error) = written.await {
+            tracing::warn!(%error, lines = lines.len(), "log lines of devices could not be written");
+            if is_transient(&error) {
+                for line in lines {
+                    self.lines.keep(line);
+                }
+            } else {
+                self.drop_lines("refused", lines.len());
             }
         }
     }

@@ -3,15 +3,15 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
-use muster_link::{Extension, ExtensionSet};
+use muster_link::ExtensionSet;
 use tokio::sync::oneshot;
 
 use super::desk::{Desk, Said};
 use crate::deployments::service as deployments;
-use crate::devices::identity::Credential;
 use crate::devices::service::{self as devices, JoinRecord, LinkEnd};
 use crate::devices::{DeviceId, Peer};
 use crate::keys::service as keys;
+use crate::links::extensions::usable;
 use crate::links::session::Welcome;
 use crate::links::wire::Waiting;
 use crate::links::writer::update_message;
@@ -88,18 +88,6 @@ impl Line {
             self.0.push_front(one);
         }
     }
-}
-
-/// The extensions that a device may use: those that are on for it and its product, and its certificate's renewal, where the
-/// org switched it on.
-fn extensions(peer: &Peer, mut on: ExtensionSet) -> ExtensionSet {
-    let may_renew = matches!(peer.credential(), Credential::Certificate(pinned) if pinned.may_renew);
-    if may_renew {
-        on.insert(Extension::Renewal);
-    } else {
-        on.remove(Extension::Renewal);
-    }
-    on
 }
 
 impl Desk {
@@ -187,7 +175,7 @@ impl Desk {
             Welcome {
                 keys: keys.get(&record.peer.org()).cloned().unwrap_or_default(),
                 update,
-                extensions: extensions(&record.peer, on.get(&record.peer.device()).copied().unwrap_or_default()),
+                extensions: usable(&record.peer, on.get(&record.peer.device()).copied().unwrap_or_default()),
                 ..Welcome::default()
             }
         };

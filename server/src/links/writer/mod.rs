@@ -1,10 +1,11 @@
 //! What devices say, written in batches: one task a node.
 //!
 //! What must be written in order (joins, ends of links, ends of updates) stands in a line and is written as it comes, many
-//! in one transaction; in a storm it gathers first. The last word of each device (percents, interfaces, times) is kept in
-//! memory and written once a second, after the line. While the database is away both are kept, and written when it is back.
+//! in one transaction; in a storm it gathers first. The last word of each device (percents, interfaces, times) and what it
+//! adds (log lines, keys in overlay networks) are kept in memory and written once a second, after the line. While the database is away both are kept, and written when it is back.
 
 mod desk;
+mod kept;
 mod line;
 #[cfg(test)]
 mod tests;

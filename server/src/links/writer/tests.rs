@@ -1,5 +1,7 @@
 //! Presence on a real database: what is written of links, in which order, and what becomes of it when the database is away.
 
+mod added;
+
 use std::sync::Arc;
 use std::time::Duration;
 

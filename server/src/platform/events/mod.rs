@@ -50,10 +50,24 @@ pub mod kind {
     pub const ASSIGNED: &str = "device.assigned";
     /// The device's link must end: deleted, moved, or its credential is gone.
     pub const CUT: &str = "device.cut";
+    /// The device is asked to make itself seen.
+    pub const IDENTIFY: &str = "device.identify";
+    /// The device is asked to reboot.
+    pub const REBOOT: &str = "device.reboot";
+    /// The device is asked to connect anew.
+    pub const RECONNECT: &str = "device.reconnect";
+    /// All connected devices are asked to make themselves seen. The subject is the product.
+    pub const IDENTIFY_ALL: &str = "product.identify";
+    /// All connected devices are asked to reboot. The subject is the product.
+    pub const REBOOT_ALL: &str = "product.reboot";
+    /// All connected devices are asked to connect anew. The subject is the product.
+    pub const RECONNECT_ALL: &str = "product.reconnect";
     /// A shared secret was deactivated: the links of devices that came by it must end. The subject is the secret.
     pub const SECRET_OFF: &str = "shared_secret.deactivated";
     /// A product was deleted: the links of its devices must end. The subject is the product.
     pub const PRODUCT_GONE: &str = "product.deleted";
+    /// It was switched which extensions a product's devices, or one device, may use. The subject is the product or the device.
+    pub const EXTENSIONS: &str = "extensions.switched";
     /// A link gave way to a newer one of its device on another node. The subject is the link.
     pub const REPLACED: &str = "link.replaced";
     /// A deployment group was changed.

@@ -1,7 +1,7 @@
 //! What links write of devices, in batches and across orgs. Rows that more than one task writes are locked in the order of
 //! their devices, so that two batches never wait for each other.
 
-use muster_link::Extension;
+use muster_link::ExtensionSet;
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -12,6 +12,7 @@ use crate::devices::reported::{DeviceReport, JoinRecord, Joined, LinkEnd, LinkSt
 use crate::platform::nodes::NodeId;
 use crate::platform::sweep::Sweep;
 use crate::products::ProductId;
+use crate::products::extensions::set_of;
 
 /// Writes what devices said when they joined, and gives what was stored before. No device may stand in it twice. Left out
 /// are those that were deleted, or whose credential was revoked, since they were let in.
@@ -106,13 +107,29 @@ pub(in crate::devices) async fn join(
         previous_version: row.firmware_version,
         in_flight: row.update_status.is_some(),
         elsewhere: row.elsewhere,
-        extensions: row
-            .extensions
-            .iter()
-            .filter_map(|name| Extension::named(name))
-            .collect(),
+        extensions: set_of(&row.extensions),
     });
     Ok(joined.collect())
+}
+
+/// The extensions that these devices may use now: their products' without those that are off for them.
+pub(in crate::devices) async fn extensions(
+    conn: &mut PgConnection,
+    _proof: Sweep,
+    devices: &[DeviceId],
+) -> sqlx::Result<Vec<(DeviceId, ExtensionSet)>> {
+    let ids: Vec<Uuid> = devices.iter().map(|device| device.0).collect();
+    let rows = sqlx::query!(
+        r#"SELECT d.id AS "id: DeviceId", p.extensions, d.extensions_off FROM devices d JOIN products p ON p.id = d.product_id
+           WHERE d.id = ANY ($1)"#,
+        &ids
+    )
+    .fetch_all(conn)
+    .await?;
+    let usable = rows
+        .into_iter()
+        .map(|row| (row.id, set_of(&row.extensions).without(set_of(&row.extensions_off))));
+    Ok(usable.collect())
 }
 
 /// Writes the last report of each kind. No kind of a device may stand in it twice; devices that are gone are left out.

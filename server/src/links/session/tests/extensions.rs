@@ -255,3 +255,45 @@ fn a_certificate_is_asked_for_where_renewal_runs_and_the_answer_goes_back() {
     let refused = r#"["3","5","extensions","phx_reply",{"status":"error","response":"detach"}]"#;
     assert_eq!(sent(&hear(&mut others, request)), [refused]);
 }
+
+/// The answer to a join was read before operators switched, and comes after.
+#[test]
+fn what_operators_switch_while_a_join_is_under_way_counts() {
+    let mut session = Session::default();
+    hear(&mut session, JOIN);
+    hear(&mut session, OFFER);
+    let on = set(&[Extension::Geo, Extension::Health]);
+    assert_eq!(session.handle(Input::Allow(on)), [], "there is silence before the join");
+    let stale = Welcome {
+        extensions: set(&[Extension::LocalShell]),
+        ..Welcome::default()
+    };
+    let effects = welcome(&mut session, stale.clone());
+    assert_eq!(
+        sent(&effects)[1],
+        r#"["3",null,"extensions","attach",{"extensions":["health","geo"]}]"#
+    );
+    // Two joins of one link are answered one after the other; neither answer is newer than the switch.
+    hear(&mut session, &JOIN.replace("\"1\"", "\"20\""));
+    hear(&mut session, &JOIN.replace("\"1\"", "\"21\""));
+    for _ in 0..2 {
+        let effects = welcome(&mut session, stale.clone());
+        assert!(!effects.iter().any(|effect| format!("{effect:?}").contains("tach")));
+    }
+    assert_eq!(session.handle(Input::Allow(on)), []);
+    let none = session.handle(Input::Allow(set(&[])));
+    assert_eq!(
+        sent(&none),
+        [r#"["3",null,"extensions","detach",{"extensions":["health","geo"]}]"#]
+    );
+}
+
+#[test]
+fn what_was_switched_before_the_join_is_said_after_it() {
+    let mut session = Session::default();
+    assert_eq!(session.handle(Input::Allow(set(&[Extension::Geo]))), []);
+    hear(&mut session, JOIN);
+    welcome(&mut session, Welcome::default());
+    let reply = r#"["3","3","extensions","phx_reply",{"status":"ok","response":["geo"]}]"#;
+    assert_eq!(sent(&hear(&mut session, OFFER)), [reply]);
+}

@@ -1,16 +1,22 @@
 //! What the pages of devices show.
 
+pub(super) mod commands;
+pub(super) mod moves;
+
 use askama::Template;
+use serde_json::Value;
 use time::OffsetDateTime;
 
 use super::model::{
     Connection, Device, DeviceCertificate, NewSecret, PastLink, RefusedDevice, SharedSecret, Validation,
 };
 use super::query::{self, QueryError};
+use super::reported::NetworkIdentity;
 use crate::audit::Entry;
 use crate::deployments::Status;
 use crate::deployments::model::{Group, UpdateEntry};
 use crate::deployments::why::Why;
+use crate::products::views::Switch;
 use crate::web::forms::Wrong;
 use crate::web::listing::{Key, Listing};
 use crate::web::page::{Frame, path};
@@ -291,6 +297,7 @@ pub(super) struct ShowPage<'a> {
     pub history: &'a [UpdateEntry],
     pub links: &'a [PastLink],
     pub links_last_hour: i64,
+    pub identities: &'a [NetworkIdentity],
     pub certificates: &'a [DeviceCertificate],
     pub refusals: Vec<&'a RefusedDevice>,
     pub activity: &'a [Entry],
@@ -350,6 +357,17 @@ impl ShowPage<'_> {
         format!("{}…", bytes.join(":"))
     }
 
+    /// What a device tells of a key, pair by pair.
+    fn details(identity: &NetworkIdentity) -> Vec<(String, String)> {
+        let pairs = identity.details.as_object().into_iter().flatten();
+        let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        pairs.map(|(name, value)| (name.clone(), text(value))).collect()
+    }
+
+    fn connected(&self) -> bool {
+        self.device.connection == Connection::Connected
+    }
+
     fn expired(&self, certificate: &DeviceCertificate) -> bool {
         certificate.not_after < self.now
     }
@@ -379,11 +397,13 @@ impl IndexPage<'_> {
     }
 }
 
-/// The product's shared secrets.
+/// Shared secrets of a product, or of one device.
 #[derive(Template)]
 #[template(path = "devices/secrets.html")]
 pub(super) struct SecretsPage {
     pub frame: Frame,
+    /// The device's identifier, where they are a device's.
+    pub device: Option<String>,
     pub secrets: Vec<SharedSecret>,
     pub may_change: bool,
     pub url: String,
@@ -409,6 +429,9 @@ impl SecretsPage {
 pub(super) struct SecretOffPage {
     pub frame: Frame,
     pub secret: SharedSecret,
+    pub is_device: bool,
+    /// What is typed again.
+    pub name: String,
     pub url: String,
     pub wrong: Wrong,
 }
@@ -446,6 +469,9 @@ pub(super) struct EditPage {
     pub description: String,
     pub tags: String,
     pub updates_enabled: bool,
+    /// None for a device that is not there yet.
+    pub switches: Vec<Switch>,
+    pub settings_url: String,
 }
 
 /// Asks before a device is deleted or destroyed.
