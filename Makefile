@@ -62,6 +62,9 @@ prepare: setup assets $(SQLX) ## after a query or a migration changed: write .sq
 	@scripts/test-postgres scripts/prepare
 
 bench: setup setup-bench assets ## measure, as JSON lines on standard output
+	@scripts/progress "building the server with the other socket" \
+	  cargo build --release --workspace --bin muster-server --features muster-server/upgrade-socket
+	@cp -f $(TARGET)/release/muster-server $(TARGET)/release/muster-server-upgrade
 	@scripts/progress "building the benchmarks" cargo build --release --workspace --bins
 	@exec $(TARGET)/release/muster-bench $(if $(ONLY),--only $(ONLY)) $(ARGS)
 

@@ -39,7 +39,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(5);
 const END_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A connection of a device.
-pub type Io = Watched<TlsStream<TcpStream>>;
+pub type Io = Watched<Box<TlsStream<TcpStream>>>;
 
 /// The server behind the device listener.
 ///
@@ -49,13 +49,13 @@ pub fn build(app: &App, listener: TcpListener, tls: ServerConfig, admission: &Ad
     let (data, config) = (web::Data::new(app.clone()), Arc::new(tls));
     let admission = admission.clone();
     let build = move || {
-        let http = Http::new()
-            .app_data(data.clone())
-            .wrap(from_fn(middleware::observe))
-            .configure(routes::devices)
-            .into_factory()
-            .map_err(|error: actix_web::Error| error.error_response());
-        let http = map_config(http, |()| AppConfig::default());
+        let http = || {
+            let http = Http::new()
+                .app_data(data.clone())
+                .wrap(from_fn(middleware::observe))
+                .configure(routes::devices);
+            map_config(http.into_factory(), |()| AppConfig::default())
+        };
         let service = HttpService::<Io, _, _>::build()
             .keep_alive(KEEP_ALIVE)
             .client_request_timeout(HEAD_TIMEOUT)
@@ -64,11 +64,13 @@ pub fn build(app: &App, listener: TcpListener, tls: ServerConfig, admission: &Ad
                 data.insert(io.wire());
                 tls::note_peer(io.get_ref(), data);
             });
+        #[cfg(feature = "upgrade-socket")]
+        let service = service.upgrade(crate::links::upgrade::over(http()));
         Doors {
             admission: admission.clone(),
             acceptor: TlsAcceptor::from(Arc::clone(&config)),
         }
-        .and_then(service.h1(http).map_err(|_| ()))
+        .and_then(service.h1(http()).map_err(|_| ()))
     };
     ServerBuilder::new()
         .max_concurrent_connections(CONNECTIONS)
@@ -140,7 +142,7 @@ impl Service<TcpStream> for Door {
                 Err(_) => "timed_out",
             });
             let stream = outcome.map_err(|_| ())?.map_err(|_| ())?;
-            Ok((Watched::new(TlsStream::from(stream)), peer))
+            Ok((Watched::new(Box::new(TlsStream::from(stream))), peer))
         })
     }
 }

@@ -48,6 +48,19 @@ impl Server {
 
     /// Starts it on this folder and at these addresses.
     pub async fn start_at(dir: &Path, at: &Addrs) -> anyhow::Result<Self> {
+        Self::start_program(&program("muster-server", "MUSTER_SERVER")?, dir, at).await
+    }
+
+    /// Starts the one that is built with the feature `upgrade-socket`.
+    pub async fn start_upgrade(dir: &Path) -> anyhow::Result<Self> {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let at = Addrs { devices: any, web: any };
+        let program = program("muster-server-upgrade", "MUSTER_SERVER_UPGRADE")
+            .context("`make bench` builds this one beside the usual one")?;
+        Self::start_program(&program, dir, &at).await
+    }
+
+    async fn start_program(program: &Path, dir: &Path, at: &Addrs) -> anyhow::Result<Self> {
         let log = dir.with_extension("log");
         // One that was killed left it there.
         let _ = fs::remove_file(dir.join("addrs.json"));
@@ -55,7 +68,7 @@ impl Server {
             fs::create_dir_all(parent)?;
         }
         let output = File::options().create(true).append(true).open(&log)?;
-        let child = Command::new(program("muster-server", "MUSTER_SERVER")?)
+        let child = Command::new(program)
             .args(["up", "--web", &at.web.to_string(), "--devices", &at.devices.to_string()])
             .arg("--data-dir")
             .arg(dir)

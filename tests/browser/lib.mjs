@@ -25,6 +25,8 @@ process.on('exit', () => running.forEach((child) => child.kill('SIGTERM')));
 for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => process.exit(1));
 
 export function program(name) {
+  // Names another server to test: one that is built with the feature `upgrade-socket`.
+  if (name === 'muster-server' && process.env.MUSTER_SERVER) return path.resolve(process.env.MUSTER_SERVER);
   return path.resolve(root, process.env.CARGO_TARGET_DIR ?? 'target', 'debug', name);
 }
 

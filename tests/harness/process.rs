@@ -12,11 +12,17 @@ use nix::unistd::Pid;
 /// How long a program has to end after it was asked to.
 const STOP: Duration = Duration::from_secs(30);
 
-/// A program of this workspace, from the folder that the running one was built into.
+/// Names another `muster-server` to test, by its whole path: one that is built with the feature `upgrade-socket`.
+const SERVER: &str = "MUSTER_SERVER";
+
+/// A program of this workspace, from the folder that the running one was built into, unless [`SERVER`] names the server.
 ///
 /// # Errors
 /// When it was not built.
 pub fn program(name: &str) -> anyhow::Result<PathBuf> {
+    if let Some(path) = std::env::var_os(SERVER).filter(|_| name == "muster-server") {
+        return Ok(path.into());
+    }
     let own = std::env::current_exe()?;
     let found = own
         .ancestors()

@@ -1,12 +1,14 @@
 //! What is refused at the door: unknown devices, unsigned and foreign firmware.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use muster_fwup::PrivateKey;
 use muster_tests::wire::{dial, request};
 use muster_tests::{Kiosk, World, eventually};
 use reqwest::{Method, StatusCode};
 
+/// A refused device is answered and its connection ended within this time: HTTP would wait longer for the device.
+const ENDED: Duration = Duration::from_secs(1);
 const UPGRADE: &str = "GET /socket/websocket?vsn=2.0.0 HTTP/1.1\r\nhost: localhost\r\nupgrade: websocket\r\n\
     connection: upgrade\r\nsec-websocket-version: 13\r\nsec-websocket-key: 7uul3C8MqLJlXEoic0RM0w==\r\n\r\n";
 
@@ -46,6 +48,29 @@ async fn other_protocol_levels_are_answered_403() -> anyhow::Result<()> {
         let upgrade = UPGRADE.replace("?vsn=2.0.0", query);
         let answer = request(dial(world.server.devices, &ca, Some(&device)).await?, &upgrade).await?;
         assert!(answer.starts_with("HTTP/1.1 403"), "{query}: {answer}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn refused_device_does_not_hold_its_connection() -> anyhow::Result<()> {
+    let world = World::new(&[]).await?;
+    let ca = std::fs::read_to_string(world.server.ca())?;
+    let stranger = world.authority.device("stranger")?;
+    let refused = [
+        (Some(&stranger), UPGRADE.to_owned(), "401"),
+        (None, UPGRADE.to_owned(), "401"),
+        (Some(&stranger), UPGRADE.replace("vsn=2", "vsn=1"), "403"),
+        (Some(&stranger), UPGRADE.replace("version: 13", "version: 1"), "400"),
+    ];
+    for (cert, upgrade, status) in refused {
+        let tls = dial(world.server.devices, &ca, cert).await?;
+        let began = Instant::now();
+        // Until the server ends it: this device never does.
+        let answer = request(tls, &upgrade).await?;
+        let took = began.elapsed();
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
+        assert!(took < ENDED, "{status} after {took:?}");
     }
     Ok(())
 }

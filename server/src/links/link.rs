@@ -1,17 +1,18 @@
-//! One link apart from its socket: the session and what surrounds it. Messages and answers go in, acts come out; whoever
-//! moves the frames performs them.
+//! One link apart from its socket: the session and what surrounds it. Messages, answers and orders go in, acts come out;
+//! whoever moves the frames performs them.
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use actix_http::ws::Item;
+use actix_http::ws::{CloseCode, CloseReason, Item, Message as WsMessage};
 use muster_link::{Encoding, Message};
 use tokio::sync::oneshot;
 
 use super::Links;
 use super::extensions::usable;
+use super::gate::Ended;
 use super::intake::Share;
-use super::registry::Handle;
+use super::registry::{Handle, Order};
 use super::renewals;
 use super::session::{Closing, Effect, Input, Report, Session, Welcome};
 use super::valve::Valve;
@@ -25,13 +26,26 @@ use crate::devices::service::{JoinRecord, LinkEnd, LinkStart};
 #[derive(Debug)]
 pub enum Act {
     /// Send this.
-    Send(Message),
+    Send(WsMessage),
     /// Hand the answer to [`Link::answered`] when it has come.
     Await(oneshot::Receiver<Welcome>),
     /// The device joined: it may send as much as a joined one.
     Widen(usize),
-    /// Close the socket, for this reason.
-    Close(Closing),
+    /// Send what waits and end.
+    End,
+}
+
+/// A device that was let in.
+#[derive(Debug)]
+pub struct Admitted {
+    /// Who it is.
+    pub peer: Peer,
+    /// Where it comes from.
+    pub address: String,
+    /// The serialisation that it speaks.
+    pub encoding: Encoding,
+    /// The connection under it.
+    pub wire: Arc<Wire>,
 }
 
 /// A link that is open.
@@ -52,7 +66,13 @@ pub struct Link {
 
 impl Link {
     /// A link whose upgrade was taken.
-    pub fn new(links: &Links, peer: Peer, address: String, encoding: Encoding, wire: Arc<Wire>) -> Self {
+    pub fn new(links: &Links, admitted: Admitted) -> Self {
+        let Admitted {
+            peer,
+            address,
+            encoding,
+            wire,
+        } = admitted;
         Self {
             links: links.clone(),
             peer,
@@ -80,8 +100,57 @@ impl Link {
         }));
     }
 
-    /// What a message, an answer or an order leads to.
-    pub fn handle(&mut self, input: Input<'_>) -> Vec<Act> {
+    /// What a message leads to.
+    pub fn hear(&mut self, message: WsMessage) -> Vec<Act> {
+        self.wire.heard();
+        match message {
+            WsMessage::Text(text) => self.handle(Input::Text(&text)),
+            WsMessage::Binary(bytes) => self.handle(Input::Binary(&bytes)),
+            WsMessage::Continuation(item) => self.part(item),
+            WsMessage::Ping(data) => vec![Act::Send(WsMessage::Pong(data))],
+            WsMessage::Pong(_) | WsMessage::Nop => Vec::new(),
+            WsMessage::Close(_) => {
+                self.ends("closed");
+                vec![Act::Send(WsMessage::Close(None)), Act::End]
+            }
+        }
+    }
+
+    /// What the answer to a join leads to; one that was dropped is a refusal.
+    pub fn answered(&mut self, welcome: Option<Welcome>) -> Vec<Act> {
+        self.handle(welcome.map_or(Input::NotJoined, |welcome| Input::Joined(Box::new(welcome))))
+    }
+
+    /// What an order leads to.
+    pub fn order(&mut self, order: Order) -> Vec<Act> {
+        match order {
+            Order::Tell(push) => self.handle(Input::Tell(push)),
+            Order::Allow(extensions) => self.handle(Input::Allow(extensions)),
+            Order::Close(closing) => self.close(closing),
+        }
+    }
+
+    /// Nothing more comes in.
+    pub fn ended(&mut self, ended: Ended) -> Vec<Act> {
+        match ended {
+            Ended::Refused(closing) => self.close(closing),
+            Ended::Lost => {
+                self.ends("lost");
+                vec![Act::End]
+            }
+        }
+    }
+
+    fn close(&mut self, closing: Closing) -> Vec<Act> {
+        self.ends(closing.reason());
+        let reason = CloseReason {
+            code: CloseCode::from(closing.code()),
+            description: None,
+        };
+        vec![Act::Send(WsMessage::Close(Some(reason))), Act::End]
+    }
+
+    fn handle(&mut self, input: Input<'_>) -> Vec<Act> {
         let input = match input {
             Input::Allow(on) => Input::Allow(usable(&self.peer, on)),
             input => input,
@@ -94,43 +163,38 @@ impl Link {
             acts.push(Act::Widen(self.session.message_max()));
         }
         for effect in effects {
-            acts.push(match effect {
-                Effect::Send(message) => Act::Send(message),
-                Effect::Close(closing) => Act::Close(closing),
-                Effect::Join(join) => self.join(*join),
+            match effect {
+                Effect::Send(Message::Text(text)) => acts.push(Act::Send(WsMessage::Text(text.into()))),
+                Effect::Send(Message::Binary(bytes)) => acts.push(Act::Send(WsMessage::Binary(bytes.into()))),
+                Effect::Close(closing) => acts.extend(self.close(closing)),
+                Effect::Join(join) => acts.extend(self.join(*join)),
                 Effect::Renew(csr) => {
                     if !self.links.renewals.ask(&self.peer, csr) {
                         acts.extend(self.handle(Input::Tell(Box::new(renewals::busy().into()))));
                     }
-                    continue;
                 }
-                Effect::Relay(said) => {
-                    self.links.relay(&self.peer, self.id, said);
-                    continue;
-                }
+                Effect::Relay(said) => self.links.relay(&self.peer, self.id, said),
                 Effect::Report(Report::Log(_)) if !self.valve.pass(Instant::now()) => {
                     let dropped = &self.links.platform.metrics.log_lines_dropped;
                     dropped.with_label_values(&["rate"]).inc();
-                    continue;
                 }
                 Effect::Report(report) => {
                     let taken = self.wire.wait().is_some_and(|place| {
                         let entry = Entry::Report(self.peer.clone(), report, place);
                         self.links.writer.write(entry)
                     });
-                    if taken {
-                        continue;
+                    if !taken {
+                        acts.extend(self.close(Closing::Overloaded));
                     }
-                    Act::Close(Closing::Overloaded)
                 }
-            });
+            }
         }
         acts
     }
 
-    fn join(&mut self, join: muster_link::Join) -> Act {
+    fn join(&mut self, join: muster_link::Join) -> Vec<Act> {
         let Some(place) = self.wire.wait() else {
-            return Act::Close(Closing::Overloaded);
+            return self.close(Closing::Overloaded);
         };
         let (answer, answered) = oneshot::channel::<Welcome>();
         let record = JoinRecord {
@@ -141,11 +205,11 @@ impl Link {
         };
         // An answer that is dropped is a refused join: the device joins again.
         self.links.writer.write(Entry::Join(Box::new(record), answer, place));
-        Act::Await(answered)
+        vec![Act::Await(answered)]
     }
 
     /// A message in parts counts against the same limit as a whole one, and what has come of it against the node's.
-    pub fn part(&mut self, item: Item) -> Vec<Act> {
+    fn part(&mut self, item: Item) -> Vec<Act> {
         let (bytes, is_last) = match item {
             Item::FirstText(bytes) => {
                 (self.parts, self.parts_are_text) = (Vec::new(), true);
@@ -163,7 +227,7 @@ impl Link {
             .share
             .get_or_insert_with(|| Box::new(Share::new(self.links.unfinished.clone())));
         if length > self.session.message_max() || share.hold(length).is_err() {
-            return vec![Act::Close(Closing::TooLarge)];
+            return self.close(Closing::TooLarge);
         }
         self.parts.extend_from_slice(&bytes);
         if !is_last {
@@ -176,12 +240,12 @@ impl Link {
         }
         match std::str::from_utf8(&whole) {
             Ok(text) => self.handle(Input::Text(text)),
-            Err(_) => vec![Act::Close(Closing::Malformed)],
+            Err(_) => self.close(Closing::Malformed),
         }
     }
 
     /// Notes why it ends; the first reason counts.
-    pub fn ends(&mut self, reason: &'static str) {
+    fn ends(&mut self, reason: &'static str) {
         self.end.get_or_insert(reason);
     }
 

@@ -1,6 +1,10 @@
 //! The upgrade: who it is is decided before the 101 is written (device-link §1.3).
 
+use std::sync::Arc;
+
 use actix_http::ws;
+#[cfg(feature = "upgrade-socket")]
+use actix_web::HttpMessage as _;
 use actix_web::http::uri::Authority;
 use actix_web::http::{Method, Uri, header};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
@@ -8,9 +12,12 @@ use muster_link::Encoding;
 use muster_link::credential::{ALG_HEADER, Claim, KEY_HEADER, SIGNATURE_HEADER, TIME_HEADER};
 use serde::Deserialize;
 
+use super::gate::Gate;
 use super::identities::Proof;
+use super::link::{Admitted, Link};
 use super::socket;
 use super::tls::PeerChain;
+use super::wire::Wire;
 use crate::app::App;
 use crate::ca::x509::Certificate;
 use crate::devices::{Peer, Refusal};
@@ -41,26 +48,43 @@ pub async fn connect(
     query: web::Query<Query>,
     payload: web::Payload,
 ) -> Result<HttpResponse, actix_web::Error> {
+    let wire = request.conn_data::<Arc<Wire>>().cloned().unwrap_or_default();
+    match admit(&app, &request, &query, &wire).await {
+        Ok(admitted) => {
+            let (link, gate) = (Link::new(&app.links, admitted), Gate::new(app.links.unfinished.clone()));
+            #[cfg(feature = "upgrade-socket")]
+            if let Some(seat) = request.extensions().get::<super::upgrade::Seat>() {
+                return Ok(seat.take(link, gate, request.head()));
+            }
+            socket::start(link, gate, &request, payload)
+        }
+        Err(refusal) => {
+            wire.refuse();
+            Ok(refusal)
+        }
+    }
+}
+
+/// Who is let in, or the last answer of the connection.
+async fn admit(app: &App, request: &HttpRequest, query: &Query, wire: &Arc<Wire>) -> Result<Admitted, HttpResponse> {
     if request.method() != Method::GET {
-        return Ok(last(HttpResponse::BadRequest()).body("A device connects by GET."));
+        return Err(last(HttpResponse::BadRequest()).body("A device connects by GET."));
     }
     if let Err(error) = ws::verify_handshake(request.head()) {
-        return Ok(last(HttpResponse::BadRequest()).body(error.to_string()));
+        return Err(last(HttpResponse::BadRequest()).body(error.to_string()));
     }
     let encoding = query.vsn.as_deref().and_then(Encoding::of_vsn);
-    let Some(encoding) = encoding.filter(|_| is_of_here(&request)) else {
-        return Ok(last(HttpResponse::Forbidden()).finish());
+    let Some(encoding) = encoding.filter(|_| is_of_here(request)) else {
+        return Err(last(HttpResponse::Forbidden()).finish());
     };
-    match who(&app, &request).await {
-        Ok(peer) => {
-            let address = request
-                .peer_addr()
-                .map(|address| address.ip().to_string())
-                .unwrap_or_default();
-            socket::start(&app.links, peer, address, encoding, &request, payload)
-        }
-        Err(refusal) => Ok(refuse(&app, refusal)),
-    }
+    let peer = who(app, request).await.map_err(|refusal| refuse(app, refusal))?;
+    let address = request.peer_addr().map(|address| address.ip().to_string());
+    Ok(Admitted {
+        peer,
+        address: address.unwrap_or_default(),
+        encoding,
+        wire: Arc::clone(wire),
+    })
 }
 
 /// Browsers say where a page came from, and no other page has business here; devices say nothing.

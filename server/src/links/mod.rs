@@ -1,13 +1,15 @@
 //! Links: the websockets of devices.
 //!
-//! [`admission`] lets connections in at the rate that the node can serve, [`intake`] bounds what a device sends, [`socket`]
-//! moves frames and nothing else, [`session`] decides, [`registry`] knows the one link of each device on this node. Database
+//! [`admission`] lets connections in at the rate that the node can serve, [`intake`] bounds what a device sends and [`gate`] in
+//! which turns, [`socket`] moves frames and nothing else, [`session`] decides, [`registry`] knows the one link of each device on
+//! this node. Database
 //! work never runs on a socket's thread: identities are looked up by [`identities`] and what devices say is written by
 //! [`writer`], both in batches; certificates are issued by [`renewals`].
 
 pub mod admission;
 mod archives;
 mod extensions;
+mod gate;
 pub mod identities;
 mod intake;
 mod link;
@@ -20,6 +22,8 @@ pub mod session;
 mod socket;
 mod terminals;
 pub mod tls;
+#[cfg(feature = "upgrade-socket")]
+pub mod upgrade;
 mod valve;
 pub mod wire;
 mod writer;

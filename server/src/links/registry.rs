@@ -23,6 +23,8 @@ use crate::products::ProductId;
 const SHARDS: usize = 16;
 /// Devices whose extension `health` runs are asked for a report this often (device-link §3.5), a shard after another.
 const HEALTH_EVERY: Duration = Duration::from_hours(1);
+/// Orders that may wait for a link; one more cuts it.
+pub const ORDERS_MAX: usize = 32;
 /// Links that are idle or stuck are looked for this often.
 const LOOK: Duration = Duration::from_secs(5);
 /// A link whose peer has taken nothing of what waits for it for this long is cut.
@@ -251,6 +253,13 @@ impl Registry {
         }
     }
 
+    /// Keeps room for as many links as there are.
+    fn shrink(&self) {
+        for shard in &self.shards {
+            shard.lock().unwrap_or_else(PoisonError::into_inner).shrink_to_fit();
+        }
+    }
+
     /// Ends links that were not heard for too long, and cuts those that cannot be told to end.
     fn look(&self) {
         for shard in &self.shards {
@@ -291,6 +300,7 @@ pub async fn watch(registry: Arc<Registry>, unfinished: Unfinished, stop: Cancel
             }
         }
         if ebb.is_over(registry.len()) {
+            registry.shrink();
             tokio::task::spawn_blocking(memory::give_back);
         }
         registry.metrics.unfinished_bytes.set(unfinished.bytes() as i64);
@@ -381,6 +391,28 @@ mod tests {
         assert_eq!([0, 1, 50].map(turns), [1, 1, 1]);
         assert_eq!([1000, 3000].map(turns), [10, 30]);
         assert_eq!([8000, 15_000, 1_000_000].map(turns), [80, 80, 80]);
+    }
+
+    #[test]
+    fn after_an_ebb_no_room_is_kept_for_those_who_have_gone() {
+        let registry = Registry::new(Metrics::new().unwrap());
+        let id = |number: u128| (DeviceId(Uuid::from_u128(number)), LinkId(Uuid::from_u128(number)));
+        for number in 0..10_000 {
+            let (device, link) = id(number);
+            registry.enter(&peer(device, 1), link, Box::new(Full), Arc::default());
+        }
+        for number in 1..10_000 {
+            let (device, link) = id(number);
+            registry.leave(device, link);
+        }
+        registry.shrink();
+        let room: usize = registry
+            .shards
+            .iter()
+            .map(|shard| shard.lock().unwrap().capacity())
+            .sum();
+        assert!(room < 10, "room for {room}");
+        assert!(registry.has(id(0).0));
     }
 
     #[test]

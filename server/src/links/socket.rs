@@ -6,119 +6,82 @@
 use std::cell::RefCell;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::{Context as Task, Poll, ready};
-use std::time::Instant;
 
 use actix::{
     Actor, ActorContext as _, ActorFutureExt as _, AsyncContext as _, Handler, Recipient, Running, StreamHandler,
     WrapFuture as _,
 };
-use actix_http::ws::{CloseCode, CloseReason, Codec, ProtocolError};
+use actix_http::ws::{Codec, ProtocolError};
 use actix_web::error::PayloadError;
 use actix_web::{HttpRequest, HttpResponse, web};
 use actix_web_actors::ws::{Message as WsMessage, WebsocketContext, WsResponseBuilder};
 use bytes::Bytes;
 use futures_util::Stream;
-use tokio::time::Sleep;
-
-use super::Links;
-use super::intake::{Intake, Passed};
-use super::link::{Act, Link};
-use super::registry::{Handle, Order};
-use super::session::{Closing, Input};
-use super::wire::Wire;
-use crate::devices::Peer;
 use muster_link::limits::MESSAGE_MAX;
-use muster_link::{Encoding, Message};
 
-/// Orders that may wait for a socket; one more cuts the link.
-const ORDERS_MAX: usize = 32;
+use super::gate::{Ended, Gate};
+use super::link::{Act, Link};
+use super::registry::{Handle, ORDERS_MAX, Order};
+use super::session::Closing;
 
 /// Answers the upgrade and starts the link.
 pub(super) fn start(
-    links: &Links,
-    peer: Peer,
-    address: String,
-    encoding: Encoding,
+    link: Link,
+    gate: Gate,
     request: &HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, actix_web::Error> {
-    let wire = request.conn_data::<Arc<Wire>>().cloned().unwrap_or_default();
-    let gate = Gate(Rc::new(RefCell::new(Gated {
-        intake: Intake::new(links.unfinished.clone(), Instant::now()),
-        ended: None,
-        pause: None,
-    })));
+    let doorway = Rc::new(RefCell::new(Doorway { gate, refused: None }));
     let socket = Socket {
-        link: Link::new(links, peer, address, encoding, Arc::clone(&wire)),
-        wire,
-        gate: Gate(Rc::clone(&gate.0)),
+        link,
+        doorway: Rc::clone(&doorway),
     };
-    WsResponseBuilder::new(socket, request, Admitted { payload, gate })
+    WsResponseBuilder::new(socket, request, Frames { payload, doorway })
         .codec(Codec::new())
         .frame_size(MESSAGE_MAX)
         .start()
 }
 
-/// What stands between the connection's bytes and the socket; both know it.
+/// The gate, which both the stream of frames and the socket know, and why it lets nothing more pass: the codec between them
+/// makes a failure of the connection of that.
 #[derive(Debug)]
-struct Gate(Rc<RefCell<Gated>>);
-
-#[derive(Debug)]
-struct Gated {
-    intake: Intake,
-    ended: Option<Ended>,
-    pause: Option<Pin<Box<Sleep>>>,
-}
-
-#[derive(Debug)]
-enum Ended {
-    Lost,
-    Refused(Closing),
+struct Doorway {
+    gate: Gate,
+    refused: Option<Closing>,
 }
 
 /// The connection's bytes, as far as they may pass.
-struct Admitted {
+struct Frames {
     payload: web::Payload,
-    gate: Gate,
+    doorway: Rc<RefCell<Doorway>>,
 }
 
-impl Stream for Admitted {
+impl Stream for Frames {
     type Item = Result<Bytes, PayloadError>;
 
     fn poll_next(self: Pin<&mut Self>, task: &mut Task<'_>) -> Poll<Option<Self::Item>> {
-        let Self { payload, gate } = self.get_mut();
-        let mut gate = gate.0.borrow_mut();
-        loop {
-            if let Some(pause) = &mut gate.pause {
-                ready!(pause.as_mut().poll(task));
-                gate.pause = None;
+        let Self { payload, doorway } = self.get_mut();
+        let mut doorway = doorway.borrow_mut();
+        let frame = ready!(doorway.gate.poll_frame(task, |intake, task| {
+            let bytes = ready!(Pin::new(&mut *payload).poll_next(task));
+            Poll::Ready(bytes.and_then(Result::ok).map(|bytes| intake.push(&bytes)).is_some())
+        }));
+        Poll::Ready(match frame {
+            Ok(frame) => Some(Ok(frame.freeze())),
+            Err(Ended::Lost) => None,
+            Err(Ended::Refused(closing)) => {
+                doorway.refused = Some(closing);
+                Some(Err(PayloadError::Overflow))
             }
-            match gate.intake.pass(Instant::now()) {
-                Ok(Passed::Frames(frames)) => return Poll::Ready(Some(Ok(frames))),
-                Ok(Passed::Wait(time)) => gate.pause = Some(Box::pin(tokio::time::sleep(time))),
-                Ok(Passed::Nothing) => match ready!(Pin::new(&mut *payload).poll_next(task)) {
-                    Some(Ok(bytes)) => gate.intake.push(&bytes),
-                    end => {
-                        gate.ended = Some(Ended::Lost);
-                        return Poll::Ready(end);
-                    }
-                },
-                Err(closing) => {
-                    gate.ended = Some(Ended::Refused(closing));
-                    return Poll::Ready(Some(Err(PayloadError::Overflow)));
-                }
-            }
-        }
+        })
     }
 }
 
 #[derive(Debug)]
 struct Socket {
     link: Link,
-    wire: Arc<Wire>,
-    gate: Gate,
+    doorway: Rc<RefCell<Doorway>>,
 }
 
 type Context = WebsocketContext<Socket>;
@@ -152,28 +115,19 @@ impl Actor for Socket {
 
 impl StreamHandler<Result<WsMessage, ProtocolError>> for Socket {
     fn handle(&mut self, message: Result<WsMessage, ProtocolError>, context: &mut Context) {
-        self.wire.heard();
-        match message {
-            Ok(WsMessage::Text(text)) => self.input(Input::Text(&text), context),
-            Ok(WsMessage::Binary(bytes)) => self.input(Input::Binary(&bytes), context),
-            Ok(WsMessage::Continuation(item)) => {
-                let acts = self.link.part(item);
-                self.perform(acts, context);
+        let acts = match message {
+            Ok(message) => self.link.hear(message),
+            Err(error) => {
+                let refused = self.doorway.borrow_mut().refused.take();
+                self.link.ended(refused.map_or_else(|| error.into(), Ended::Refused))
             }
-            Ok(WsMessage::Ping(data)) => context.pong(&data),
-            Ok(WsMessage::Pong(_) | WsMessage::Nop) => {}
-            Ok(WsMessage::Close(_)) => {
-                self.link.ends("closed");
-                context.close(None);
-                context.stop();
-            }
-            Err(error) => self.failed(&error, context),
-        }
+        };
+        self.perform(acts, context);
     }
 
     fn finished(&mut self, context: &mut Context) {
-        self.link.ends("lost");
-        context.stop();
+        let acts = self.link.ended(Ended::Lost);
+        self.perform(acts, context);
     }
 }
 
@@ -181,58 +135,26 @@ impl Handler<Ordered> for Socket {
     type Result = ();
 
     fn handle(&mut self, Ordered(order): Ordered, context: &mut Context) {
-        match order {
-            Order::Tell(push) => self.input(Input::Tell(push), context),
-            Order::Allow(extensions) => self.input(Input::Allow(extensions), context),
-            Order::Close(closing) => self.close(closing, context),
-        }
+        let acts = self.link.order(order);
+        self.perform(acts, context);
     }
 }
 
 impl Socket {
-    fn input(&mut self, input: Input<'_>, context: &mut Context) {
-        let acts = self.link.handle(input);
-        self.perform(acts, context);
-    }
-
     fn perform(&mut self, acts: Vec<Act>, context: &mut Context) {
         for act in acts {
             match act {
-                Act::Send(Message::Text(text)) => context.text(text),
-                Act::Send(Message::Binary(bytes)) => context.binary(bytes),
-                Act::Widen(message_max) => self.gate.0.borrow_mut().intake.widen(message_max),
+                Act::Send(message) => context.write_raw(message),
+                Act::Widen(message_max) => self.doorway.borrow_mut().gate.widen(message_max),
                 Act::Await(answered) => {
                     let answered = answered.into_actor(self).map(|answer, socket, context| {
-                        let input = answer.map_or(Input::NotJoined, |welcome| Input::Joined(Box::new(welcome)));
-                        socket.input(input, context);
+                        let acts = socket.link.answered(answer.ok());
+                        socket.perform(acts, context);
                     });
                     context.spawn(answered);
                 }
-                Act::Close(closing) => self.close(closing, context),
+                Act::End => context.stop(),
             }
         }
-    }
-
-    /// The codec gives out bad UTF-8 and reserved bits as failures of the connection, which the gate knows better.
-    fn failed(&mut self, error: &ProtocolError, context: &mut Context) {
-        let ended = self.gate.0.borrow_mut().ended.take();
-        match (ended, error) {
-            (Some(Ended::Refused(closing)), _) => self.close(closing, context),
-            (Some(Ended::Lost), _) => {
-                self.link.ends("lost");
-                context.stop();
-            }
-            (None, ProtocolError::Overflow) => self.close(Closing::TooLarge, context),
-            (None, _) => self.close(Closing::Malformed, context),
-        }
-    }
-
-    fn close(&mut self, closing: Closing, context: &mut Context) {
-        self.link.ends(closing.reason());
-        context.close(Some(CloseReason {
-            code: CloseCode::from(closing.code()),
-            description: None,
-        }));
-        context.stop();
     }
 }

@@ -26,6 +26,7 @@ pub struct Wire {
     stuck: AtomicU64,
     waiting: AtomicU32,
     joined: AtomicBool,
+    refused: AtomicBool,
     cut: OnceLock<Closing>,
     waker: AtomicWaker,
 }
@@ -38,6 +39,7 @@ impl Default for Wire {
             stuck: AtomicU64::new(0),
             waiting: AtomicU32::new(0),
             joined: AtomicBool::new(false),
+            refused: AtomicBool::new(false),
             cut: OnceLock::new(),
             waker: AtomicWaker::new(),
         }
@@ -71,6 +73,12 @@ impl Wire {
     /// Whether the device joined by it.
     pub fn is_joined(&self) -> bool {
         self.joined.load(Ordering::Relaxed)
+    }
+
+    /// The device is refused: nothing more is read, as if it had ended, so that the connection ends with the answer. HTTP
+    /// would wait for the device to end it first, for as long as any connection may take to end.
+    pub fn refuse(&self) {
+        self.refused.store(true, Ordering::Relaxed);
     }
 
     /// How long its peer has taken nothing of what waits for it; zero when nothing waits.
@@ -160,6 +168,9 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Watched<IO> {
     ) -> Poll<io::Result<()>> {
         self.wire.waker.register(context.waker());
         self.check()?;
+        if self.wire.refused.load(Ordering::Relaxed) {
+            return Poll::Ready(Ok(()));
+        }
         Pin::new(&mut self.io).poll_read(context, buffer)
     }
 }

@@ -2,6 +2,7 @@
 
 mod flood;
 mod health;
+mod idle;
 mod nodes;
 mod presence;
 mod steady;
@@ -21,9 +22,11 @@ use super::stamp::now_ns;
 use super::swarm::{self, Devices, Swarm};
 
 /// Every figure of these files.
-pub const NAMES: [&str; 29] = [
+pub const NAMES: [&str; 30] = [
     // Devices that introduce themselves by their CA, which the server then pins: once in a device's life.
     "link.first_connects_per_s",
+    // As link.bytes_per_idle below, of the server whose links are sockets on actix-http's `.upgrade()`.
+    "link.bytes_per_idle_upgrade",
     // Full handshakes with a certificate each, 128 at the same time, until the reply to the join was read.
     "link.connects_per_s",
     // The same by the server's CPU seconds: clients and Postgres share the cores, and this leaves them out.
@@ -90,8 +93,6 @@ const PARALLEL: u32 = 128;
 const ROUNDS: usize = 5;
 /// After this much rest memory is read, and the next command sent.
 const REST: Duration = Duration::from_secs(3);
-/// Links whose memory over TLS 1.3 is measured.
-const TLS13_LINKS: u32 = 4000;
 /// The devices' product.
 const PRODUCT: &str = "/orgs/bench/products/swarm";
 /// Where all devices are asked something.
@@ -117,7 +118,12 @@ pub async fn measure(figures: &Figures, folder: &Path, certs: &Path, links: u32)
     if !figures.want_any(&NAMES[1..]) {
         return Ok(());
     }
-    if figures.want_any(&NAMES[1..19]) {
+    if figures.want(NAMES[1]) {
+        timeout(PATIENCE, bench.idle_upgrade(figures))
+            .await
+            .context("the other socket")??;
+    }
+    if figures.want_any(&NAMES[2..21]) {
         timeout(PATIENCE, bench.large(figures))
             .await
             .context("the large part")??;
@@ -128,7 +134,7 @@ pub async fn measure(figures: &Figures, folder: &Path, certs: &Path, links: u32)
     if figures.want("link.nodes_") {
         timeout(PATIENCE, bench.nodes(figures)).await.context("two nodes")??;
     }
-    if figures.want_any(&NAMES[22..]) {
+    if figures.want_any(&NAMES[24..]) {
         timeout(PATIENCE, bench.hostile(figures))
             .await
             .context("hostile devices")??;
@@ -169,8 +175,11 @@ async fn introduce(figures: &Figures, folder: &Path, certs: &Path, ca: &Ca, devi
 
 impl Bench<'_> {
     async fn start(&self) -> anyhow::Result<Server> {
-        let server = Server::start(&self.folder.join("data")).await?;
-        // Its pools are open, its code is in memory.
+        self.warmed(Server::start(&self.folder.join("data")).await?).await
+    }
+
+    /// A server whose pools are open and whose code is in memory.
+    async fn warmed(&self, server: Server) -> anyhow::Result<Server> {
         let mut warm = Swarm::start(&server, &self.devices(self.links + 1, FURTHER, "1.2", &[]))?;
         warm.joined().await?;
         drop(warm);
@@ -191,20 +200,7 @@ impl Bench<'_> {
 
     /// Everything that is measured on all links.
     async fn large(&self, figures: &Figures) -> anyhow::Result<()> {
-        let tls13 = if figures.want_any(&["link.bytes_per_idle", "link.bytes_per_idle_tls13"]) {
-            let links = self.links.min(TLS13_LINKS);
-            note(format_args!("{links} links over TLS 1.3"));
-            let server = self.start().await?;
-            let before = server.process.resident_bytes()?;
-            let mut swarm = Swarm::start(&server, &self.devices(1, links, "1.3", &[]))?;
-            swarm.joined().await?;
-            sleep(REST).await;
-            let bytes = per_link(server.process.resident_bytes()?, before, links);
-            figures.print("link.bytes_per_idle_tls13", bytes, "B", links as usize);
-            bytes
-        } else {
-            0.0
-        };
+        let tls13 = self.idle_tls13(figures).await?;
         note(format_args!("{} links over TLS 1.2", self.links));
         let server = self.start().await?;
         let (memory, cpu) = (server.process.resident_bytes()?, server.process.cpu_seconds()?);
