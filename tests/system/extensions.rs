@@ -166,7 +166,7 @@ async fn a_device_that_logs_too_much_is_cut_short_and_nothing_else() -> anyhow::
     eventually("the others", WRITTEN, || async {
         let sql = "SELECT count(*) FROM device_log_lines WHERE message LIKE 'line %' AND level = 'info'";
         let kept: i64 = sqlx::query_scalar(sql).fetch_one(&mut *database.lock().await).await?;
-        Ok((kept as f64 == 100.0 - dropped).then_some(()))
+        Ok((kept == 100 - dropped as i64).then_some(()))
     })
     .await
 }
