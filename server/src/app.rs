@@ -13,11 +13,11 @@ use crate::config::{BaseUrl, Front, Secret, Settings};
 use crate::deployments::Scheduler;
 use crate::deployments::scheduler::Wakes;
 use crate::device_server;
-use crate::firmware::FirmwareUrls;
 use crate::lifecycle::{self, DRAIN, Lifecycle};
 use crate::links::admission::{Admission, Limits};
 use crate::links::{self, Links, tls};
 use crate::listeners::{Addrs, Listeners};
+use crate::packages::PackageUrls;
 use crate::platform::blobs::Blobs;
 use crate::platform::clock::Clock;
 use crate::platform::events::{Bell, Bus};
@@ -45,8 +45,8 @@ pub struct App {
     pub links: Links,
     /// How the world reaches this server.
     pub urls: Urls,
-    /// Signs and checks the URLs of firmware.
-    pub firmware_urls: FirmwareUrls,
+    /// Signs and checks the URLs of firmware and archives.
+    pub package_urls: PackageUrls,
     /// What opens the figures on the web listener.
     pub metrics_token: Option<Secret>,
     /// Cancelled when the server begins to end: whoever holds a response open ends it then.
@@ -72,16 +72,16 @@ impl App {
         urls: Urls,
         metrics_token: Option<Secret>,
     ) -> anyhow::Result<(Self, Work)> {
-        let firmware_urls = FirmwareUrls::open(&platform, &urls.firmware.to_string(), urls.firmware_lifetime).await?;
+        let package_urls = PackageUrls::open(&platform, &urls.firmware.to_string(), urls.firmware_lifetime).await?;
         let (scheduler, wakes) = Scheduler::new();
-        let (links, tasks) = Links::new(platform.clone(), firmware_urls.clone(), scheduler);
+        let (links, tasks) = Links::new(platform.clone(), package_urls.clone(), scheduler);
         let app = Self {
             platform,
             sign_ins: SignIns::default(),
             streams: Streams::default(),
             links,
             urls,
-            firmware_urls,
+            package_urls,
             metrics_token,
             stopping: CancellationToken::new(),
         };

@@ -15,10 +15,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::app::{App, Work};
+use crate::archives::ArchiveId;
 use crate::deployments;
 use crate::deployments::scheduler;
 use crate::devices;
-use crate::firmware;
+use crate::firmware::FirmwareId;
+use crate::packages;
 use crate::platform::Platform;
 use crate::platform::sweep::Sweep;
 use crate::platform::tickets::{self, Tickets};
@@ -32,6 +34,8 @@ const FINISH: Duration = Duration::from_secs(5);
 const PRUNE: Duration = Duration::from_hours(1);
 /// How often devices that only send heartbeats are looked for.
 const SEEN: Duration = Duration::from_mins(1);
+/// How often devices whose block has ended are looked for.
+const BLOCKS: Duration = Duration::from_secs(5);
 
 type Hook = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -108,6 +112,13 @@ pub fn start(app: &App, work: Work, tickets: Tickets) -> Lifecycle {
             async move { devices::service::seen_by_node(&mut *platform.db.acquire().await?, &platform, proof).await }
         }
     });
+    lifecycle.every("ended blocks", BLOCKS, {
+        let platform = platform.clone();
+        move || {
+            let platform = platform.clone();
+            async move { devices::service::lift_ended_blocks(&platform, proof).await }
+        }
+    });
     lifecycle.every("tickets", tickets::REFRESH, {
         let platform = platform.clone();
         move || {
@@ -120,13 +131,17 @@ pub fn start(app: &App, work: Work, tickets: Tickets) -> Lifecycle {
             }
         }
     });
-    lifecycle.every("expired firmware", PRUNE, {
+    lifecycle.every("expired packages", PRUNE, {
         let platform = platform.clone();
         move || {
             let platform = platform.clone();
             async move {
-                if let Err(error) = firmware::service::sweep(&platform, proof).await {
-                    tracing::warn!(%error, "expired firmware was not removed; the next turn tries again");
+                let swept = async {
+                    packages::service::sweep::<FirmwareId>(&platform, proof).await?;
+                    packages::service::sweep::<ArchiveId>(&platform, proof).await
+                };
+                if let Err(error) = swept.await {
+                    tracing::warn!(%error, "expired firmware and archives were not removed; the next turn tries again");
                 }
                 Ok(())
             }

@@ -3,15 +3,18 @@
 use actix_web::middleware::{Compress, from_fn};
 use actix_web::web::{self, ServiceConfig, delete, get, head, patch, post, put};
 
+use crate::archives::ArchiveId;
+use crate::firmware::FirmwareId;
 use crate::links::listener;
+use crate::packages::{Kind, api as packages, download};
 use crate::web::{Error, assets, csrf, page, status};
-use crate::{accounts, ca, deployments, devices, firmware, keys, products};
+use crate::{accounts, archives, ca, deployments, devices, firmware, keys, products};
 
 /// What the web listener answers: pages, the REST API, firmware, status.
 pub fn web(routes: &mut ServiceConfig) {
     routes
         .configure(status::routes)
-        .configure(firmware_files)
+        .configure(package_files)
         // Devices whose TLS ends at a proxy come here, by a shared secret.
         .route("/device-socket/websocket", web::to(listener::connect))
         .service(web::scope("/api").configure(api).default_service(web::to(nothing)))
@@ -37,15 +40,17 @@ pub fn devices(routes: &mut ServiceConfig) {
     routes
         .route("/socket/websocket", web::to(listener::connect))
         .route("/device-socket/websocket", web::to(listener::connect))
-        .configure(firmware_files)
+        .configure(package_files)
         .configure(status::alive_routes);
 }
 
-/// Archives by signed links, on both listeners.
-fn firmware_files(routes: &mut ServiceConfig) {
+/// Packages by signed links, on both listeners.
+fn package_files(routes: &mut ServiceConfig) {
     routes
-        .route("/firmware/{org}/{file}", get().to(firmware::download::file))
-        .route("/firmware/{org}/{file}", head().to(firmware::download::file));
+        .route("/firmware/{org}/{file}", get().to(download::file::<FirmwareId>))
+        .route("/firmware/{org}/{file}", head().to(download::file::<FirmwareId>))
+        .route("/archives/{org}/{file}", get().to(download::file::<ArchiveId>))
+        .route("/archives/{org}/{file}", head().to(download::file::<ArchiveId>));
 }
 
 /// The REST API, below `/api`.
@@ -69,13 +74,21 @@ fn api(routes: &mut ServiceConfig) {
         .route("/orgs/{org}/keys", post().to(keys::api::create))
         .route("/orgs/{org}/keys/{key}", get().to(keys::api::show))
         .route("/orgs/{org}/keys/{key}", delete().to(keys::api::delete))
-        // firmware
-        .route("/orgs/{org}/products/{product}/firmwares", get().to(firmware::api::index))
-        .route("/orgs/{org}/products/{product}/firmwares", post().to(firmware::api::create))
-        .route("/orgs/{org}/products/{product}/firmwares/{uuid}", get().to(firmware::api::show))
-        .route("/orgs/{org}/products/{product}/firmwares/{uuid}", delete().to(firmware::api::delete))
-        .route("/orgs/{org}/products/{product}/firmwares/{uuid}/download", get().to(firmware::api::download))
+        .configure(api_of_packages::<FirmwareId>)
+        .configure(api_of_packages::<ArchiveId>)
         .configure(api_of_fleet);
+}
+
+/// The packages of one kind.
+fn api_of_packages<K: Kind>(routes: &mut ServiceConfig) {
+    let all = format!("/orgs/{{org}}/products/{{product}}/{}", K::PLURAL);
+    let one = format!("{all}/{{uuid}}");
+    routes
+        .route(&all, get().to(packages::index::<K>))
+        .route(&all, post().to(packages::create::<K>))
+        .route(&one, get().to(packages::show::<K>))
+        .route(&one, delete().to(packages::delete::<K>))
+        .route(&format!("{one}/download"), get().to(packages::download::<K>));
 }
 
 /// The part of the REST API that is about devices: their CAs, themselves, their deployments.
@@ -210,6 +223,12 @@ fn product_pages(routes: &mut ServiceConfig) {
         .route("/firmware/{firmware}", get().to(firmware::pages::show))
         .route("/firmware/{firmware}/delete", get().to(firmware::pages::confirm))
         .route("/firmware/{firmware}/delete", post().to(firmware::pages::delete))
+        // archives
+        .route("/archives", get().to(archives::pages::index))
+        .route("/archives", post().to(archives::pages::create))
+        .route("/archives/{archive}", get().to(archives::pages::show))
+        .route("/archives/{archive}/delete", get().to(archives::pages::confirm))
+        .route("/archives/{archive}/delete", post().to(archives::pages::delete))
         // deployments
         .route("/deployments", get().to(groups::index))
         .route("/deployments", post().to(groups::edit::create))

@@ -23,7 +23,7 @@ const S3_ROOT: &str = "MUSTER_TEST_S3_ROOT";
 /// Writes, reads, lists, deletes and gives up, as the rooms do.
 async fn keeps_its_promises(blobs: &Blobs) {
     blobs.ping().await.unwrap();
-    let name = BlobName::firmware(Uuid::from_u128(1), Uuid::from_u128(2));
+    let name = BlobName::package("firmware", Uuid::from_u128(1), Uuid::from_u128(2));
     assert!(blobs.read(&name, 0..1).await.is_err());
 
     // More than one part, and not a multiple of one.
@@ -44,7 +44,7 @@ async fn keeps_its_promises(blobs: &Blobs) {
         assert_eq!(read, bytes[range.start as usize..range.end as usize]);
     }
 
-    let other = BlobName::firmware(Uuid::from_u128(1), Uuid::from_u128(3));
+    let other = BlobName::package("firmware", Uuid::from_u128(1), Uuid::from_u128(3));
     let mut writer = blobs.write(&other).await.unwrap();
     writer.write(bytes.slice(..6_000_000)).await.unwrap();
     writer.abort().await;

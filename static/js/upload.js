@@ -1,4 +1,4 @@
-// Firmware goes up with its progress shown as a row of the list that it will be in. Without script it is a plain form.
+// An archive goes up with its progress shown as a row of the list that it will be in. Without script it is a plain form.
 
 const form = document.querySelector('form[data-upload]');
 const input = form?.querySelector('input[type="file"]');
@@ -37,7 +37,7 @@ function send(file) {
   const request = new XMLHttpRequest();
   const data = new FormData();
   data.append('csrf', form.elements.csrf.value);
-  data.append('firmware', file, file.name);
+  data.append(input.name, file, file.name);
   request.open('POST', form.action);
   request.setRequestHeader('x-csrf-token', form.elements.csrf.value);
   request.responseType = 'document';

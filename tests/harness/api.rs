@@ -112,19 +112,27 @@ impl Api {
             .with_context(|| format!("PUT {path}"))
     }
 
-    /// Uploads an archive as chunked multipart.
+    /// Uploads firmware as chunked multipart.
     ///
     /// # Errors
     /// When the server does not answer.
     pub async fn upload(&self, product: &str, archive: Vec<u8>) -> anyhow::Result<Answer> {
+        self.send(&format!("{product}/firmwares"), "firmware", archive).await
+    }
+
+    /// Uploads a file as chunked multipart, in a part of this name.
+    ///
+    /// # Errors
+    /// When the server does not answer.
+    pub async fn send(&self, path: &str, part: &'static str, archive: Vec<u8>) -> anyhow::Result<Answer> {
         let pieces: Vec<Result<Vec<u8>, std::io::Error>> =
             archive.chunks(65_536).map(|piece| Ok(piece.to_vec())).collect();
         let body = reqwest::Body::wrap_stream(futures_util::stream::iter(pieces));
-        let part = reqwest::multipart::Part::stream(body).file_name("firmware.fw");
-        let form = reqwest::multipart::Form::new().part("firmware", part);
+        let file = reqwest::multipart::Part::stream(body).file_name("file.fw");
+        let form = reqwest::multipart::Form::new().part(part, file);
         let request = self
             .client
-            .post(format!("{}{product}/firmwares", self.base))
+            .post(format!("{}{path}", self.base))
             .bearer_auth(self.token());
         answer(request.multipart(form).send().await?).await
     }

@@ -122,6 +122,17 @@ impl World {
         Ok((archive, uploaded["uuid"].as_str().context("no uuid")?.to_owned()))
     }
 
+    /// Builds an archive for devices to get beside their firmware, and uploads it; gives its bytes and its UUID.
+    ///
+    /// # Errors
+    /// When the server refuses it.
+    pub async fn archive(&self, version: &str) -> anyhow::Result<(Vec<u8>, String)> {
+        let archive = Kiosk::new(PRODUCT, version).build(&self.key)?;
+        let path = format!("{}/archives", self.product);
+        let uploaded = self.api.send(&path, "archive", archive.clone()).await?.data()?;
+        Ok((archive, uploaded["uuid"].as_str().context("no uuid")?.to_owned()))
+    }
+
     /// Registers a device by hand, and gives its certificate.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! Extensions are switched while devices are connected: on every node, at once, without a reconnect.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use futures_util::future::try_join_all;
@@ -137,6 +137,38 @@ async fn a_switch_on_one_node_reaches_links_of_the_other() -> anyhow::Result<()>
         wire.heartbeat().await?;
     }
     Ok(())
+}
+
+#[tokio::test]
+async fn a_device_that_logs_too_much_is_cut_short_and_nothing_else() -> anyhow::Result<()> {
+    let world = World::new(&["--metrics-token", "figures-of-this-test"]).await?;
+    let ca = std::fs::read_to_string(world.server.ca())?;
+    let cert = world.device("chatty").await?;
+    switch(&world, "", json!({ "logging": true })).await?;
+    let mut wire = Wire::joined(world.server.devices, &ca, &cert).await?;
+    wire.send(r#"["3","3","extensions","phx_join",{"logging":"0.0.1"}]"#)
+        .await?;
+    assert_eq!(next(&mut wire, WRITTEN).await?[4]["response"], json!(["logging"]));
+    wire.send(r#"["3","4","extensions","logging:attached",{}]"#).await?;
+    let began = Instant::now();
+    for number in 0..100 {
+        let line =
+            json!({ "level": "info", "message": format!("line {number}"), "meta": { "time": "1760000000123456" } });
+        wire.send(&json!(["3", "5", "extensions", "logging:send", line]).to_string())
+            .await?;
+    }
+    wire.heartbeat().await?;
+    let most = 10.0 + 5.0 * began.elapsed().as_secs_f64().ceil();
+    let name = "muster_device_log_lines_dropped_total{reason=\"rate\"}";
+    let dropped = world.server.figure("figures-of-this-test", name).await?;
+    assert!(dropped >= 100.0 - most && dropped <= 90.0, "{dropped} were dropped");
+    let database = Mutex::new(PgConnection::connect(&world.server.database_url()?).await?);
+    eventually("the others", WRITTEN, || async {
+        let sql = "SELECT count(*) FROM device_log_lines WHERE message LIKE 'line %' AND level = 'info'";
+        let kept: i64 = sqlx::query_scalar(sql).fetch_one(&mut *database.lock().await).await?;
+        Ok((kept == 100 - dropped as i64).then_some(()))
+    })
+    .await
 }
 
 /// Reads until the join is over and the device may, or may not, use `health`.

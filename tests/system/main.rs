@@ -1,5 +1,6 @@
 //! System tests: a real server with a real Postgres, real TLS, real agents on virtual boards.
 
+mod archives;
 mod behaviours;
 mod by_hand;
 mod credentials;

@@ -11,12 +11,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// The rooms of the server; each calls only those before it.
-const ROOMS: [&str; 9] = [
+const ROOMS: [&str; 11] = [
     "audit",
     "accounts",
     "products",
     "keys",
+    "packages",
     "firmware",
+    "archives",
     "ca",
     "devices",
     "deployments",

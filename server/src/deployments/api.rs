@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::model::{Group, TagOperator, UpdateEntry};
-use super::service::{self, ChangeError, Settings};
+use super::service::{self, ChangeError, Parts, Settings};
 use crate::app::App;
 use crate::devices::Tag;
 use crate::devices::extract::Found;
@@ -71,7 +71,7 @@ pub async fn create(
     Body(body): Body<Map<String, Value>>,
 ) -> Result<HttpResponse, Error> {
     let mut body = unwrapped(body);
-    let firmware = firmware(&mut body)?;
+    let parts = parts(&mut body)?;
     if !body.contains_key("conditions") {
         return Err(Error::invalid("conditions", "can't be blank"));
     }
@@ -84,9 +84,10 @@ pub async fn create(
         concurrent_updates: CONCURRENT_UPDATES,
         penalty_seconds: PENALTY_SECONDS,
         notes: None,
+        connecting_code: String::new(),
     };
     said(body)?.change(&mut settings)?;
-    let group = service::create(&app.platform, &product, &settings, firmware).await?;
+    let group = service::create(&app.platform, &product, &settings, parts).await?;
     let place = [
         "orgs",
         product.org().name(),
@@ -98,7 +99,8 @@ pub async fn create(
     Ok(api::created(&place, json(&group)))
 }
 
-/// `PUT P/deployments/{name}`: a new release, or other settings and on or off.
+/// `PUT P/deployments/{name}`: a new release, or other settings and on or off. A release has what is named and nothing
+/// else: without an archive it has none, whatever the one before had.
 pub async fn update(
     request: HttpRequest,
     app: web::Data<App>,
@@ -108,8 +110,8 @@ pub async fn update(
     let group = find(&request, &app, &product).await?;
     let mut body = unwrapped(body);
     if RELEASE_KEYS.iter().any(|key| body.contains_key(*key)) {
-        let firmware = firmware(&mut body)?;
-        let released = service::release(&app.platform, &product, &group, firmware).await?;
+        let parts = parts(&mut body)?;
+        let released = service::release(&app.platform, &product, &group, parts).await?;
         return Ok(api::data(json(&released)));
     }
     let said = said(body)?;
@@ -146,15 +148,26 @@ fn unwrapped(mut body: Map<String, Value>) -> Map<String, Value> {
     }
 }
 
-/// The UUID of the firmware to release, taken out of the parameters.
-fn firmware(body: &mut Map<String, Value>) -> Result<Uuid, Error> {
-    match body.remove("firmware") {
-        Some(Value::String(text)) => text
-            .trim()
-            .parse()
-            .map_err(|_| Error::invalid("firmware", "is not the UUID of a firmware")),
-        _ => Err(Error::invalid("firmware", "can't be blank")),
-    }
+/// What to release, taken out of the parameters.
+fn parts(body: &mut Map<String, Value>) -> Result<Parts, Error> {
+    let firmware = uuid(body, ["firmware", "firmware_id"])?;
+    Ok(Parts {
+        firmware: firmware.ok_or_else(|| Error::invalid("firmware", "can't be blank"))?,
+        archive: uuid(body, ["archive", "archive_id"])?,
+    })
+}
+
+/// The UUID by one of these names; a blank one is none.
+fn uuid(body: &mut Map<String, Value>, names: [&'static str; 2]) -> Result<Option<Uuid>, Error> {
+    let [first, second] = names.map(|name| body.remove(name));
+    let text = match first.or(second) {
+        None | Some(Value::Null) => return Ok(None),
+        Some(Value::String(text)) if text.trim().is_empty() => return Ok(None),
+        Some(Value::String(text)) => text,
+        Some(other) => other.to_string(),
+    };
+    let uuid = text.trim().parse();
+    uuid.map(Some).map_err(|_| Error::invalid(names[0], "is not a UUID"))
 }
 
 fn settings(group: &Group) -> Settings {
@@ -166,6 +179,7 @@ fn settings(group: &Group) -> Settings {
         concurrent_updates: group.concurrent_updates,
         penalty_seconds: group.penalty_seconds,
         notes: group.notes.clone(),
+        connecting_code: group.connecting_code.clone(),
     }
 }
 
@@ -181,6 +195,7 @@ struct Said {
     concurrent_updates: Option<Number>,
     penalty_timeout_minutes: Option<Number>,
     notes: Option<String>,
+    connecting_code: Option<String>,
     #[serde(flatten)]
     other: Map<String, Value>,
 }
@@ -246,6 +261,9 @@ impl Said {
             }
             settings.notes = Some(notes).filter(|notes| !notes.is_empty());
         }
+        if let Some(code) = self.connecting_code {
+            settings.connecting_code = code;
+        }
         Ok(())
     }
 }
@@ -257,7 +275,7 @@ fn json(group: &Group) -> Value {
         "is_active": group.is_on,
         "state": if group.is_on { "on" } else { "off" },
         "firmware_uuid": group.firmware_uuid,
-        "archive_uuid": null,
+        "archive_uuid": group.archive_uuid,
         "current_release": {
             "number": group.release_number,
             "firmware": {
@@ -280,6 +298,7 @@ fn json(group: &Group) -> Value {
         "device_count": group.device_count,
         "releases_count": group.release_number,
         "notes": group.notes,
+        "connecting_code": group.connecting_code,
     })
 }
 
@@ -293,6 +312,8 @@ impl From<ChangeError> for Error {
             ChangeError::Concurrency => Self::invalid("concurrent_updates", message),
             ChangeError::Penalty => Self::invalid("penalty_timeout_minutes", message),
             ChangeError::NoFirmware => Self::invalid("firmware", message),
+            ChangeError::NoArchive => Self::invalid("archive", message),
+            ChangeError::Code => Self::invalid("connecting_code", message),
             ChangeError::Running => Self::Conflict(message),
             ChangeError::Database(cause) => Self::Internal(cause.into()),
         }

@@ -69,6 +69,12 @@ pub struct Group {
     pub firmware_platform: String,
     /// Its CPU architecture.
     pub firmware_architecture: String,
+    /// The fwup UUID of the current release's archive.
+    pub archive_uuid: Option<Uuid>,
+    /// Its version.
+    pub archive_version: Option<String>,
+    /// What its devices run at each connect; empty where nothing.
+    pub connecting_code: String,
     /// Devices that belong to the group.
     pub device_count: i64,
 }
@@ -221,6 +227,10 @@ pub struct ReleaseEntry {
     pub version: String,
     /// Its firmware's fwup UUID.
     pub firmware_uuid: Uuid,
+    /// Its archive's fwup UUID.
+    pub archive_uuid: Option<Uuid>,
+    /// Its archive's version.
+    pub archive_version: Option<String>,
     /// Who made it, unless that was a program without a person.
     pub created_by: Option<String>,
     /// When.

@@ -213,6 +213,51 @@ async fn another_orgs_deployment_and_firmware_are_404_and_422(db: PgPool) {
 }
 
 #[sqlx::test(migrator = "crate::platform::db::MIGRATOR")]
+async fn code_of_connects_is_set_kept_and_bounded(db: PgPool) {
+    let stage = Stage::new(db).await;
+    let (token, first, second) = owner(&stage).await;
+    let body = json!({ "name": "prod", "firmware": first, "conditions": {}, "connecting_code": "go()" });
+    assert_eq!(
+        stage.post(&token, DEPLOYMENTS, body).await.data()["connecting_code"],
+        "go()"
+    );
+    let group = format!("{DEPLOYMENTS}/prod");
+    for (path, field) in [
+        (group.as_str(), "deployment"),
+        ("/api/orgs/acme/products/kiosk/devices/sn-1", "device"),
+    ] {
+        if field == "device" {
+            let body = json!({ "identifier": "sn-1", "connecting_code": "go()" });
+            let made = stage.post(&token, &format!("{PRODUCT}/devices"), body).await;
+            assert_eq!(made.data()["connecting_code"], "go()");
+        }
+        let set = |code: String| stage.put(&token, path, json!({ "connecting_code": code }));
+        let longest = "é".repeat(20_000);
+        assert_eq!(set(longest.clone()).await.data()["connecting_code"], longest);
+        for bad in [longest + "x", "a\0b".to_owned()] {
+            let refused = set(bad).await;
+            assert_eq!(refused.status, 422);
+            let errors = &refused.json()["errors"]["connecting_code"];
+            assert_eq!(*errors, json!(["should be at most 20000 characters, none of them NUL"]));
+        }
+        set("Toolshed.hi()".to_owned()).await;
+        // Other settings leave it.
+        let other = match field {
+            "device" => json!({ "description": "lobby" }),
+            _ => json!({ "deployment": { "notes": "x" } }),
+        };
+        let kept = stage.put(&token, path, other).await.data();
+        assert_eq!(kept["connecting_code"], "Toolshed.hi()", "{field}");
+    }
+    let released = stage
+        .put(&token, &group, json!({ "deployment": { "firmware": second } }))
+        .await;
+    assert_eq!(released.data()["connecting_code"], "Toolshed.hi()");
+    let listed = stage.get(&token, &format!("{PRODUCT}/devices")).await.data();
+    assert_eq!(listed[0].get("connecting_code"), None, "a list does not carry it");
+}
+
+#[sqlx::test(migrator = "crate::platform::db::MIGRATOR")]
 async fn a_moved_device_leaves_its_deployment_behind(db: PgPool) {
     let stage = Stage::new(db.clone()).await;
     let (token, first, second) = owner(&stage).await;

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use askama::Template;
 
 use super::model::{DeviceUpdate, Group, Progress, ReleaseEntry, Status, TagOperator};
+use crate::archives::Archive;
 use crate::firmware::Firmware;
 use crate::web::forms::Wrong;
 use crate::web::page::{Frame, path};
@@ -126,6 +127,10 @@ impl ShowPage<'_> {
         self.frame.product_url(&format!("/firmware/{uuid}"))
     }
 
+    fn archive_url(&self, uuid: &uuid::Uuid) -> String {
+        self.frame.product_url(&format!("/archives/{uuid}"))
+    }
+
     fn count(&self, word: &str) -> i64 {
         self.parts
             .iter()
@@ -223,9 +228,10 @@ pub(super) struct EditPage {
     pub wrong: Wrong,
     pub fields: super::pages::edit::Fields,
     pub firmwares: Vec<Firmware>,
+    pub archives: Vec<Archive>,
 }
 
-/// Asks which firmware a release has.
+/// Asks which firmware and which archive a release has.
 #[derive(Template)]
 #[template(path = "deployments/release.html")]
 pub(super) struct ReleasePage<'a> {
@@ -234,7 +240,9 @@ pub(super) struct ReleasePage<'a> {
     pub url: String,
     pub wrong: Wrong,
     pub firmwares: Vec<Firmware>,
+    pub archives: Vec<Archive>,
     pub chosen: String,
+    pub chosen_archive: String,
 }
 
 /// Asks before a deployment is deleted.

@@ -154,6 +154,9 @@ mod tests {
             firmware_version: "1.1.0".to_owned(),
             firmware_platform: "x".to_owned(),
             firmware_architecture: "y".to_owned(),
+            archive_uuid: None,
+            archive_version: None,
+            connecting_code: String::new(),
             device_count: 8,
         }
     }

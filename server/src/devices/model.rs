@@ -49,6 +49,14 @@ pub const TAG_MAX: usize = 100;
 /// Most tags of one device or group.
 pub const TAGS_MAX: usize = 100;
 
+/// Longest code of connects, of a device or a group, in characters.
+pub const CODE_MAX: usize = 20_000;
+
+/// Whether a text may be the code that runs at each connect.
+pub fn is_code(text: &str) -> bool {
+    text.chars().count() <= CODE_MAX && !text.contains('\0')
+}
+
 /// What a device calls itself: the common name of its certificate.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Identifier(String);

@@ -7,6 +7,7 @@ use uuid::Uuid;
 use super::identity::Peer;
 use super::model::{DeviceId, LinkId, Validation};
 use crate::accounts::OrgId;
+use crate::archives::Sent;
 use crate::platform::ids::first_uuid_at;
 use crate::products::ProductId;
 
@@ -84,6 +85,10 @@ pub struct Joined {
     pub elsewhere: Option<LinkId>,
     /// The extensions that it may use: the product's without those that are off for the device.
     pub extensions: ExtensionSet,
+    /// What it runs at each connect: its group's code, then its own.
+    pub connecting_code: String,
+    /// The archive of its group's release, unless updates are off for it or it is left alone for a while.
+    pub archive: Option<Sent>,
 }
 
 /// What kinds of reports are kept; of each the last.

@@ -4,20 +4,20 @@ use actix_multipart::Multipart;
 use actix_web::{HttpRequest, HttpResponse, web};
 use uuid::Uuid;
 
-use super::model::Firmware;
-use super::receive::receive;
-use super::service::{self, FirmwareError};
+use super::model::{Firmware, FirmwareId};
 use super::views::{DeletePage, IndexPage, Row, ShowPage};
 use crate::accounts::Role;
 use crate::app::App;
 use crate::deployments::service as deployments;
 use crate::devices::service as devices;
 use crate::keys::service as keys;
+use crate::packages::pages::{Token, take};
+use crate::packages::service;
 use crate::products::Product;
 use crate::products::views::frame;
 use crate::web::forms::{Confirmed, Form, Wrong, wrong};
 use crate::web::page::{self, Section, path};
-use crate::web::{Error, OrNotFound as _, csrf, extract};
+use crate::web::{Error, OrNotFound as _, extract};
 
 /// The product's firmware.
 pub async fn index(request: HttpRequest, app: web::Data<App>, product: Product) -> Result<HttpResponse, Error> {
@@ -66,12 +66,6 @@ fn firmware_url(product: &Product) -> String {
     path(&["org", product.org().name(), product.name(), "firmware"])
 }
 
-/// The token of a form that is not read before its file is.
-#[derive(Debug, serde::Deserialize)]
-pub struct Token {
-    csrf: Option<String>,
-}
-
 /// Takes an archive, while it streams.
 pub async fn create(
     request: HttpRequest,
@@ -80,18 +74,10 @@ pub async fn create(
     token: web::Query<Token>,
     form: Multipart,
 ) -> Result<HttpResponse, Error> {
-    let header = request
-        .headers()
-        .get(csrf::HEADER)
-        .and_then(|value| value.to_str().ok());
-    csrf::check(&request, header.or(token.csrf.as_deref()))?;
-    let refused = match receive(&app.platform, &product, form).await.map_err(Error::from) {
-        Ok(_) => return Ok(page::see_other(&firmware_url(&product))),
-        Err(Error::Invalid(fields)) => Error::Invalid(fields).sentence(),
-        Err(Error::Refused(sentence) | Error::TooLarge(sentence) | Error::BadRequest(sentence)) => sentence,
-        Err(error) => return Err(error),
-    };
-    page::invalid(&list(&request, &app, &product, Some(refused)).await?)
+    match take::<FirmwareId>(&request, &app, &product, &token, form).await? {
+        None => Ok(page::see_other(&firmware_url(&product))),
+        refused => page::invalid(&list(&request, &app, &product, refused).await?),
+    }
 }
 
 /// The firmware of the path.
@@ -100,7 +86,7 @@ async fn firmware(request: &HttpRequest, app: &App, product: &Product) -> Result
         .parse()
         .map_err(|_| Error::NotFound)?;
     let mut conn = app.platform.db.acquire().await?;
-    let firmware = service::find(&mut conn, product, uuid).await?.or_404()?;
+    let firmware = service::find::<FirmwareId>(&mut conn, product, uuid).await?.or_404()?;
     drop(conn);
     rows(app, product, vec![firmware]).await?.pop().or_404()
 }
@@ -110,7 +96,7 @@ pub async fn show(request: HttpRequest, app: web::Data<App>, product: Product) -
     let row = firmware(&request, &app, &product).await?;
     let may_change = product.org().require(Role::Manage).is_ok();
     let download = if may_change {
-        Some(service::download_path(&app.platform, &app.firmware_urls, &product, row.firmware.uuid).await?)
+        Some(service::download_path::<FirmwareId>(&app.platform, &app.package_urls, &product, row.firmware.uuid).await?)
     } else {
         None
     };
@@ -148,21 +134,14 @@ pub async fn delete(
 ) -> Result<HttpResponse, Error> {
     let row = firmware(&request, &app, &product).await?;
     let done = if form.is(&row.firmware.version) {
-        service::delete(&app.platform, &product, row.firmware.uuid)
+        service::delete::<FirmwareId>(&app.platform, &product, row.firmware.uuid)
             .await
-            .map_err(refusal)
+            .map_err(Error::from)
     } else {
         Err(Error::invalid("confirm", "is not the version of this firmware"))
     };
     match done {
         Ok(()) => Ok(page::see_other(&firmware_url(&product))),
         Err(error) => page::invalid(&asking(&request, &product, row, wrong(error)?)),
-    }
-}
-
-fn refusal(error: FirmwareError) -> Error {
-    match error {
-        FirmwareError::InUse => Error::Conflict("A release of a deployment uses it.".to_owned()),
-        error => error.into(),
     }
 }

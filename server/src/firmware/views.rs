@@ -71,14 +71,6 @@ pub(super) struct ShowPage {
 }
 
 impl ShowPage {
-    fn sha256(&self) -> String {
-        self.row
-            .firmware
-            .sha256
-            .iter()
-            .fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
-    }
-
     fn group_url(&self, name: &str) -> String {
         format!("{}{}", self.frame.product_url("/deployments"), path(&[name]))
     }

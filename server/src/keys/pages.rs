@@ -62,7 +62,7 @@ fn refusal(error: SigningKeyError) -> Error {
         SigningKeyError::Forbidden(error) => Error::Forbidden(error.to_string()),
         SigningKeyError::Unknown => Error::NotFound,
         SigningKeyError::InUse => {
-            Error::Conflict("Firmware is signed with this key. Delete that firmware first.".to_owned())
+            Error::Conflict("Firmware or an archive is signed with this key. Delete that first.".to_owned())
         }
         SigningKeyError::Name | SigningKeyError::NameTaken => Error::invalid("name", error.to_string()),
         SigningKeyError::Key(_) | SigningKeyError::KeyTaken | SigningKeyError::Scheme => {

@@ -35,8 +35,8 @@ pub enum SigningKeyError {
     /// The org has this key.
     #[error("has already been added")]
     KeyTaken,
-    /// Firmware was signed with it.
-    #[error("are signed with this key; delete them first")]
+    /// Firmware or an archive was signed with it.
+    #[error("or archives are signed with this key; delete them first")]
     InUse,
     /// There is none of this name.
     #[error("there is no key of this name")]
@@ -52,7 +52,7 @@ impl From<sqlx::Error> for SigningKeyError {
             Some("signing_keys_name_key") => Self::NameTaken,
             Some("signing_keys_public_key_key") => Self::KeyTaken,
             Some("signing_keys_name_check") => Self::Name,
-            Some("firmwares_signing_key_id_fkey") => Self::InUse,
+            Some("firmwares_signing_key_id_fkey" | "archives_signing_key_id_fkey") => Self::InUse,
             _ => Self::Database(error),
         }
     }
@@ -110,7 +110,7 @@ pub async fn create(
     Ok(key)
 }
 
-/// Trusts a key no longer. Refused while there is firmware signed with it.
+/// Trusts a key no longer. Refused while there is firmware or an archive signed with it.
 ///
 /// # Errors
 /// [`SigningKeyError`] says what is refused.

@@ -133,6 +133,7 @@ mod tests {
                 description: String::new(),
                 tags: Vec::new(),
                 updates_enabled: true,
+                connecting_code: String::new(),
             };
             let platform = self.stage.platform();
             let device = devices::create(platform, product, registration).await.unwrap();

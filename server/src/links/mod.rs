@@ -7,6 +7,7 @@
 //! [`writer`], both in batches; certificates are issued by [`renewals`].
 
 pub mod admission;
+mod archives;
 mod extensions;
 mod gate;
 pub mod identities;
@@ -48,7 +49,7 @@ use crate::deployments::Scheduler;
 use crate::devices::model::LinkId;
 use crate::devices::service as devices;
 use crate::devices::{DeviceId, Peer};
-use crate::firmware::FirmwareUrls;
+use crate::packages::PackageUrls;
 use crate::platform::Platform;
 use crate::platform::sweep::Sweep;
 
@@ -75,13 +76,13 @@ pub struct Tasks {
     identities: identities::Work,
     writer: writer::Work,
     renewals: renewals::Work,
-    urls: FirmwareUrls,
+    urls: PackageUrls,
     scheduler: Scheduler,
 }
 
 impl Links {
     /// The links of this node, and the tasks that serve them.
-    pub fn new(platform: Platform, urls: FirmwareUrls, scheduler: Scheduler) -> (Self, Tasks) {
+    pub fn new(platform: Platform, urls: PackageUrls, scheduler: Scheduler) -> (Self, Tasks) {
         let (identities, identity_work) = Identities::new();
         let (writer, writer_work) = Writer::new();
         let (renewals, renewal_work) = Renewals::new();
@@ -146,7 +147,12 @@ impl Links {
                     .connecting_codes
                     .with_label_values(&[if is_good { "good" } else { "failed" }])
                     .inc();
-                tracing::debug!(device.id = %peer.device(), is_good, "the code of connects was run");
+                if is_good {
+                    tracing::debug!(device.id = %peer.device(), "the code of connects was run");
+                } else {
+                    let reason = result.reason.as_deref();
+                    tracing::warn!(device.id = %peer.device(), reason, "the code of connects failed");
+                }
             }
             Relay::Script(_) | Relay::NoScripts(_) => drop(self.scripts.hear(peer.device(), said)),
             Relay::Console(_) | Relay::Shell(_) => self.terminals.hear(peer.device(), link, said),

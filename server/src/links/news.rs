@@ -12,6 +12,7 @@ use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::archives::Due;
 use super::extensions;
 use super::registry::{Order, Registry};
 use super::session::Closing;
@@ -20,7 +21,7 @@ use crate::deployments::service as deployments;
 use crate::devices::DeviceId;
 use crate::devices::command::{Command, Reach};
 use crate::devices::model::LinkId;
-use crate::firmware::FirmwareUrls;
+use crate::packages::PackageUrls;
 use crate::platform::Platform;
 use crate::platform::events::{self, Event, kind};
 use crate::platform::sweep::Sweep;
@@ -39,7 +40,7 @@ pub(super) async fn run(
     platform: Platform,
     proof: Sweep,
     registry: Arc<Registry>,
-    urls: FirmwareUrls,
+    urls: PackageUrls,
     writer: Writer,
     stop: CancellationToken,
 ) {
@@ -47,6 +48,7 @@ pub(super) async fn run(
         news: platform.events.subscribe(),
         last: 0,
         has_missed: false,
+        archives: Due::default(),
         switched: HashSet::new(),
         passed_on: BTreeSet::new(),
     };
@@ -55,7 +57,7 @@ pub(super) async fn run(
             () = stop.cancelled() => return,
             heard = ear.listen(&platform, &registry) => heard,
             // What could not be told is told again, whether or not there is news.
-            () = tokio::time::sleep(RETRY), if !ear.switched.is_empty() => Ok(Vec::new()),
+            () = tokio::time::sleep(RETRY), if !ear.is_done() => Ok(Vec::new()),
         };
         let told = match heard {
             Ok(assigned) if assigned.is_empty() => Ok(()),
@@ -63,7 +65,8 @@ pub(super) async fn run(
             Err(error) => Err(error),
         };
         let switched = extensions::tell(&platform, proof, &registry, &mut ear.switched).await;
-        if let Err(error) = told.and(switched) {
+        let archives = ear.archives.tell(&platform, proof, &registry, &urls).await;
+        if let Err(error) = told.and(switched).and(archives) {
             tracing::warn!(%error, "devices could not be told; trying again");
             tokio::time::sleep(RETRY).await;
         }
@@ -76,6 +79,8 @@ struct Ear {
     news: broadcast::Receiver<Event>,
     last: i64,
     has_missed: bool,
+    /// Who may be due an archive and was not asked for yet.
+    archives: Due,
     /// Products and devices whose extensions were switched and whose links were not told yet.
     switched: HashSet<Uuid>,
     /// Commands that were passed on, as far as their rows may be read again: who reboots should do so once.
@@ -96,6 +101,11 @@ struct Heard {
 }
 
 impl Ear {
+    /// Whether all that was heard was told.
+    fn is_done(&self) -> bool {
+        self.switched.is_empty() && self.archives.is_empty()
+    }
+
     /// Waits for news and handles what has come; gives the devices here that were assigned an update.
     async fn listen(&mut self, platform: &Platform, registry: &Registry) -> sqlx::Result<Vec<DeviceId>> {
         let heard = self.gather(platform, registry).await?;
@@ -142,6 +152,7 @@ impl Ear {
 
     fn hear(&mut self, event: &Event, registry: &Registry, heard: &mut Heard) {
         self.last = self.last.max(event.id);
+        self.archives.hear(event, registry);
         let device = DeviceId(event.subject_id);
         match event.kind.as_str() {
             kind::ASSIGNED if registry.has(device) => drop(heard.assigned.insert(device)),
@@ -177,7 +188,7 @@ async fn tell_all(
     platform: &Platform,
     proof: Sweep,
     registry: &Registry,
-    urls: &FirmwareUrls,
+    urls: &PackageUrls,
     writer: &Writer,
     devices: &[DeviceId],
 ) -> sqlx::Result<()> {
@@ -193,7 +204,7 @@ async fn tell(
     platform: &Platform,
     proof: Sweep,
     registry: &Registry,
-    urls: &FirmwareUrls,
+    urls: &PackageUrls,
     writer: &Writer,
     devices: &[DeviceId],
 ) -> sqlx::Result<()> {
@@ -286,6 +297,7 @@ mod tests {
             news: receiver,
             last: 0,
             has_missed: false,
+            archives: Due::default(),
             switched: HashSet::new(),
             passed_on: BTreeSet::new(),
         };

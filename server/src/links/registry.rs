@@ -17,6 +17,7 @@ use crate::devices::model::LinkId;
 use crate::devices::{DeviceId, Peer};
 use crate::platform::memory::{self, Ebb};
 use crate::platform::metrics::Metrics;
+use crate::products::ProductId;
 
 /// The map is cut so that connects do not wait for each other.
 const SHARDS: usize = 16;
@@ -202,6 +203,17 @@ impl Registry {
         let mut devices = Vec::new();
         for shard in &self.shards {
             devices.extend(shard.lock().unwrap_or_else(PoisonError::into_inner).keys());
+        }
+        devices
+    }
+
+    /// The product's devices that have a link here.
+    pub fn devices_of(&self, product: ProductId) -> Vec<DeviceId> {
+        let mut devices = Vec::new();
+        for shard in &self.shards {
+            let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            let entries = shard.iter().filter(|(_, entry)| entry.roots[1] == product.0);
+            devices.extend(entries.map(|(device, _)| *device));
         }
         devices
     }

@@ -36,9 +36,9 @@ impl BlobError {
 pub struct BlobName(String);
 
 impl BlobName {
-    /// The name of an archive of firmware.
-    pub fn firmware(org: uuid::Uuid, firmware: uuid::Uuid) -> Self {
-        Self(format!("firmware/{org}/{firmware}.fw"))
+    /// The name of a package's bytes, in the folder of its kind.
+    pub fn package(folder: &str, org: uuid::Uuid, package: uuid::Uuid) -> Self {
+        Self(format!("{folder}/{org}/{package}.fw"))
     }
 
     /// A name that was stored.
@@ -104,15 +104,19 @@ impl Blobs {
     /// # Errors
     /// When the store fails.
     pub async fn list(&self) -> Result<Vec<BlobName>, BlobError> {
-        self.list_written_before(i64::MAX).await
+        self.written_before(None, i64::MAX).await
     }
 
-    /// Names of the blobs that were written before this second of the Unix time.
+    /// Names of a folder's blobs that were written before this second of the Unix time.
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn list_written_before(&self, seconds: i64) -> Result<Vec<BlobName>, BlobError> {
-        let blobs = self.store.list(None).try_filter_map(|meta| async move {
+    pub async fn list_written_before(&self, folder: &str, seconds: i64) -> Result<Vec<BlobName>, BlobError> {
+        self.written_before(Some(&Path::from(folder)), seconds).await
+    }
+
+    async fn written_before(&self, folder: Option<&Path>, seconds: i64) -> Result<Vec<BlobName>, BlobError> {
+        let blobs = self.store.list(folder).try_filter_map(|meta| async move {
             let old = meta.last_modified.timestamp() < seconds;
             Ok(old.then(|| BlobName(meta.location.to_string())))
         });

@@ -9,6 +9,9 @@ use super::random::Random;
 pub trait Id: Sized {
     /// A new id of this moment.
     fn from_parts(clock: &Clock, random: &Random) -> Self;
+
+    /// The UUID without its meaning.
+    fn uuid(self) -> Uuid;
 }
 
 /// A UUID version 7 of this moment.
@@ -38,6 +41,10 @@ macro_rules! declare_id {
         impl $crate::platform::ids::Id for $name {
             fn from_parts(clock: &$crate::platform::clock::Clock, random: &$crate::platform::random::Random) -> Self {
                 Self($crate::platform::ids::new_uuid(clock, random))
+            }
+
+            fn uuid(self) -> uuid::Uuid {
+                self.0
             }
         }
 

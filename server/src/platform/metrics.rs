@@ -33,10 +33,10 @@ pub struct Metrics {
     pub connections_held: IntCounter,
     /// Updates ended, by outcome.
     pub updates_ended: IntCounterVec,
-    /// Firmware uploads, by outcome.
+    /// Uploads of firmware and archives, by outcome.
     pub uploads: IntCounterVec,
-    /// Bytes of firmware sent to devices.
-    pub firmware_bytes_sent: IntCounter,
+    /// Bytes of firmware and archives sent to devices.
+    pub package_bytes_sent: IntCounter,
     /// HTTP requests, by status class.
     pub http_requests: IntCounterVec,
     /// Seconds until a request was answered.
@@ -91,10 +91,14 @@ impl Metrics {
                 "Times that new connections of devices had to wait",
             )?,
             updates_ended: counters("muster_updates_ended_total", "Updates of devices that ended", "outcome")?,
-            uploads: counters("muster_firmware_uploads_total", "Firmware uploads", "outcome")?,
-            firmware_bytes_sent: IntCounter::new(
+            uploads: counters(
+                "muster_firmware_uploads_total",
+                "Uploads of firmware and archives",
+                "outcome",
+            )?,
+            package_bytes_sent: IntCounter::new(
                 "muster_firmware_sent_bytes_total",
-                "Bytes of firmware sent to devices",
+                "Bytes of firmware and archives sent to devices",
             )?,
             http_requests: counters("muster_http_requests_total", "HTTP requests", "class")?,
             http_seconds: Histogram::with_opts(HistogramOpts::new(
@@ -116,7 +120,7 @@ impl Metrics {
         registry.register(Box::new(self.unfinished_bytes.clone()))?;
         registry.register(Box::new(self.handshakes.clone()))?;
         registry.register(Box::new(self.connections_held.clone()))?;
-        registry.register(Box::new(self.firmware_bytes_sent.clone()))?;
+        registry.register(Box::new(self.package_bytes_sent.clone()))?;
         registry.register(Box::new(self.http_seconds.clone()))?;
         for counters in [
             &self.links_refused,

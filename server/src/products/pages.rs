@@ -1,6 +1,6 @@
 //! Pages of products: the home page, and a product's settings.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use muster_link::ExtensionSet;
@@ -106,7 +106,7 @@ fn refusal(error: ProductError) -> Error {
 
 /// What a form of switches says: of each that could be switched, what it was and what it is. What was not touched stays as
 /// it is, whatever has become of it since the form was shown.
-pub fn switches(form: &HashMap<String, String>) -> Switches {
+pub fn switches(form: &BTreeMap<String, String>) -> Switches {
     let mut switches = Switches::default();
     for extension in SWITCHED {
         let name = extension.name();
@@ -161,7 +161,7 @@ pub async fn settings(
 pub async fn change_settings(
     app: web::Data<App>,
     product: super::Product,
-    Form(form): Form<HashMap<String, String>>,
+    Form(form): Form<BTreeMap<String, String>>,
 ) -> Result<HttpResponse, Error> {
     let changes = Changes {
         extensions: switches(&form),

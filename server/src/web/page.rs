@@ -37,6 +37,8 @@ pub enum Section {
     Deployments,
     /// A product's firmware.
     Firmware,
+    /// A product's archives.
+    Archives,
     /// A product's shared secrets.
     Secrets,
     /// A product's settings.

@@ -22,7 +22,7 @@ use super::stamp::now_ns;
 use super::swarm::{self, Devices, Swarm};
 
 /// Every figure of these files.
-pub const NAMES: [&str; 29] = [
+pub const NAMES: [&str; 30] = [
     // Devices that introduce themselves by their CA, which the server then pins: once in a device's life.
     "link.first_connects_per_s",
     // As link.bytes_per_idle below, of the server whose links are sockets on actix-http's `.upgrade()`.
@@ -37,6 +37,9 @@ pub const NAMES: [&str; 29] = [
     "link.bytes_per_idle_tls13",
     // From an operator's request that asks all devices to identify, to the last device having read it.
     "link.fanout_ms",
+    // From an operator's request that switches an extension of the product, to the last device having read its `attach` or
+    // `detach`.
+    "link.switch_ms",
     // From the commit that assigns an update to each device, a row each, to the last device having read its `update`, …
     "link.fanout_update_ms",
     // … and the same to 2,000 of the links.
@@ -90,6 +93,8 @@ const PARALLEL: u32 = 128;
 const ROUNDS: usize = 5;
 /// After this much rest memory is read, and the next command sent.
 const REST: Duration = Duration::from_secs(3);
+/// The devices' product.
+const PRODUCT: &str = "/orgs/bench/products/swarm";
 /// Where all devices are asked something.
 const COMMANDS: &str = "/orgs/bench/products/swarm/commands";
 /// Links of the smaller fan-out.
@@ -118,7 +123,7 @@ pub async fn measure(figures: &Figures, folder: &Path, certs: &Path, links: u32)
             .await
             .context("the other socket")??;
     }
-    if figures.want_any(&NAMES[2..20]) {
+    if figures.want_any(&NAMES[2..21]) {
         timeout(PATIENCE, bench.large(figures))
             .await
             .context("the large part")??;
@@ -129,7 +134,7 @@ pub async fn measure(figures: &Figures, folder: &Path, certs: &Path, links: u32)
     if figures.want("link.nodes_") {
         timeout(PATIENCE, bench.nodes(figures)).await.context("two nodes")??;
     }
-    if figures.want_any(&NAMES[23..]) {
+    if figures.want_any(&NAMES[24..]) {
         timeout(PATIENCE, bench.hostile(figures))
             .await
             .context("hostile devices")??;
@@ -228,6 +233,22 @@ impl Bench<'_> {
                 sleep(REST).await;
             }
             figures.print("link.fanout_ms", median(took), "ms", self.links as usize);
+        }
+        if figures.want("link.switch_ms") {
+            let api = server.admin().await?;
+            let mut took = Vec::new();
+            for round in 0..2 * ROUNDS {
+                let (on, told) = if round % 2 == 0 {
+                    (true, "attach")
+                } else {
+                    (false, "detach")
+                };
+                let sent_ns = now_ns();
+                api.put(PRODUCT, json!({ "extensions": { "health": on } })).await?;
+                took.push(swarm.read_by(told, self.links, sent_ns).await?);
+                sleep(REST).await;
+            }
+            figures.print("link.switch_ms", median(took), "ms", self.links as usize);
         }
         let db = server.database().await?;
         for (name, links) in [

@@ -6,10 +6,10 @@ use uuid::Uuid;
 use super::{group, groups_url, refusal, url};
 use crate::app::App;
 use crate::deployments::model::{Group, TagOperator};
-use crate::deployments::service::{self, Settings};
+use crate::deployments::service::{self, Parts, Settings};
 use crate::deployments::views::{DeletePage, EditPage};
 use crate::devices::Tag;
-use crate::firmware::service as firmware;
+use crate::packages::service as packages;
 use crate::products::Product;
 use crate::products::views::frame;
 use crate::web::Error;
@@ -27,8 +27,10 @@ const PENALTY_MINUTES: &str = "1440";
 pub struct Fields {
     /// Its name.
     pub name: String,
-    /// The fwup UUID of its first release.
+    /// The fwup UUID of its first release's firmware.
     pub firmware: String,
+    /// The fwup UUID of its first release's archive.
+    pub archive: String,
     /// Tags, as they are typed.
     pub tags: String,
     /// `and` or `or`.
@@ -39,6 +41,8 @@ pub struct Fields {
     pub concurrent_updates: String,
     /// How long a device that failed is left alone.
     pub penalty_minutes: String,
+    /// What its devices run at each connect.
+    pub connecting_code: String,
     /// Whether it starts at once.
     pub start: Option<String>,
 }
@@ -59,7 +63,8 @@ async fn form(
         is_new: true,
         wrong,
         fields,
-        firmwares: firmware::list(&mut conn, product).await?,
+        firmwares: packages::list(&mut conn, product).await?,
+        archives: packages::list(&mut conn, product).await?,
     })
 }
 
@@ -93,17 +98,29 @@ pub async fn create(
 
 async fn make(app: &App, product: &Product, fields: &Fields) -> Result<Group, Error> {
     let settings = settings(fields, None)?;
-    let firmware: Uuid = fields
-        .firmware
-        .parse()
-        .map_err(|_| Error::invalid("firmware", "choose the firmware that devices should run"))?;
-    let group = service::create(&app.platform, product, &settings, firmware)
+    let parts = parts(&fields.firmware, &fields.archive)?;
+    let group = service::create(&app.platform, product, &settings, parts)
         .await
         .map_err(refusal)?;
     if fields.start.is_some() {
         return service::start(&app.platform, product, &group).await.map_err(refusal);
     }
     Ok(group)
+}
+
+/// The parts of a release as they are chosen.
+pub(super) fn parts(firmware: &str, archive: &str) -> Result<Parts, Error> {
+    let firmware: Uuid = firmware
+        .parse()
+        .map_err(|_| Error::invalid("firmware", "choose the firmware that devices should run"))?;
+    let archive = match archive {
+        "" => None,
+        text => Some(
+            text.parse()
+                .map_err(|_| Error::invalid("archive", "choose an archive, or none"))?,
+        ),
+    };
+    Ok(Parts { firmware, archive })
 }
 
 fn settings(fields: &Fields, notes: Option<String>) -> Result<Settings, Error> {
@@ -127,6 +144,7 @@ fn settings(fields: &Fields, notes: Option<String>) -> Result<Settings, Error> {
         concurrent_updates: number(&fields.concurrent_updates, "concurrent_updates")?,
         penalty_seconds: number(&fields.penalty_minutes, "penalty_minutes")?.saturating_mul(60),
         notes,
+        connecting_code: fields.connecting_code.replace("\r\n", "\n"),
     })
 }
 
@@ -136,6 +154,7 @@ pub async fn edit(request: HttpRequest, app: web::Data<App>, product: Product) -
     let fields = Fields {
         name: group.name.clone(),
         firmware: group.firmware_uuid.to_string(),
+        archive: group.archive_uuid.map(|uuid| uuid.to_string()).unwrap_or_default(),
         tags: group.tags.join(", "),
         tag_operator: if group.tag_operator == TagOperator::Or {
             "or"
@@ -146,6 +165,7 @@ pub async fn edit(request: HttpRequest, app: web::Data<App>, product: Product) -
         version_requirement: group.version_requirement.clone(),
         concurrent_updates: group.concurrent_updates.to_string(),
         penalty_minutes: (group.penalty_seconds / 60).to_string(),
+        connecting_code: group.connecting_code.clone(),
         start: None,
     };
     page::ok(&old(&request, &app, &product, &group, fields, Wrong::nothing()).await?)

@@ -105,6 +105,8 @@ pub(super) fn refusal(error: ChangeError) -> Error {
         ChangeError::Concurrency => "concurrent_updates",
         ChangeError::Penalty => "penalty_minutes",
         ChangeError::NoFirmware => "firmware",
+        ChangeError::NoArchive => "archive",
+        ChangeError::Code => "connecting_code",
         ChangeError::Running | ChangeError::Forbidden(_) | ChangeError::Database(_) => "",
     };
     match error {

@@ -6,7 +6,7 @@ mod slots;
 
 pub use moves::move_device;
 pub use reports::{Effect, arrive, bury_dead_nodes, disconnected, expire, report_end, report_progress};
-pub use slots::{active_products, next_unblocked, schedule, take, tell_again_overlooked};
+pub use slots::{active_products, archives_due, next_unblocked, schedule, take, tell_again_overlooked};
 
 use serde_json::json;
 use sqlx::PgConnection;
@@ -14,12 +14,14 @@ use uuid::Uuid;
 
 use super::model::{CONCURRENT_MAX, DeviceUpdate, Group, GroupId, Progress, ReleaseEntry, UpdateEntry};
 use super::requirement::{Requirement, RequirementError};
-use super::store;
 pub use super::store::Settings;
+use super::store::{self, Contents};
 use crate::accounts::{Forbidden, Role, UserId};
 use crate::audit::{self, Act, Actor, Subject};
+use crate::devices::model::{CODE_MAX, is_code};
 use crate::devices::service as devices;
 use crate::devices::{Device, DeviceId};
+use crate::packages::service as packages;
 use crate::platform::events::{self, News, kind};
 use crate::platform::sweep::Sweep;
 use crate::platform::{Platform, db};
@@ -49,6 +51,12 @@ pub enum ChangeError {
     /// The product has no firmware with this UUID.
     #[error("is not a firmware of this product")]
     NoFirmware,
+    /// The product has no archive with this UUID.
+    #[error("is not an archive of this product")]
+    NoArchive,
+    /// The code of connects is too long, or no text.
+    #[error("should be at most {CODE_MAX} characters, none of them NUL")]
+    Code,
     /// The group is on.
     #[error("The deployment is running: stop it before you delete it.")]
     Running,
@@ -73,7 +81,37 @@ impl Settings {
             return Err(ChangeError::Penalty);
         }
         self.version_requirement.parse::<Requirement>()?;
+        if !is_code(&self.connecting_code) {
+            return Err(ChangeError::Code);
+        }
         Ok(())
+    }
+}
+
+/// What a release is made of, by fwup UUIDs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Parts {
+    /// What the group's devices should run.
+    pub firmware: Uuid,
+    /// What they get beside it.
+    pub archive: Option<Uuid>,
+}
+
+impl Parts {
+    /// What the product has of these UUIDs: nothing of another product or org gets into a release.
+    async fn find(self, conn: &mut PgConnection, product: &Product) -> Result<Contents, ChangeError> {
+        let firmware = packages::find(conn, product, self.firmware).await?;
+        let archive = match self.archive {
+            Some(uuid) => {
+                let found = packages::find(conn, product, uuid).await?;
+                Some(found.ok_or(ChangeError::NoArchive)?.id)
+            }
+            None => None,
+        };
+        Ok(Contents {
+            firmware: firmware.ok_or(ChangeError::NoFirmware)?.id,
+            archive,
+        })
     }
 }
 
@@ -92,20 +130,18 @@ pub async fn create(
     platform: &Platform,
     product: &Product,
     settings: &Settings,
-    firmware: Uuid,
+    parts: Parts,
 ) -> Result<Group, ChangeError> {
     product.org().require(Role::Manage)?;
     settings.check()?;
     let mut tx = platform.db.begin().await?;
-    let firmware = store::find_firmware(&mut tx, product, firmware)
-        .await?
-        .ok_or(ChangeError::NoFirmware)?;
+    let contents = parts.find(&mut tx, product).await?;
     let id: GroupId = platform.new_id();
     let now = platform.clock.now();
     store::insert(&mut tx, product, id, settings, now)
         .await
         .map_err(taken)?;
-    store::insert_release(&mut tx, id, platform.new_id(), firmware, user(product), now).await?;
+    store::insert_release(&mut tx, id, platform.new_id(), contents, user(product), now).await?;
     finish(tx, platform, product, &settings.name, id, "deployment.created").await
 }
 
@@ -128,7 +164,8 @@ pub async fn update(
     finish(tx, platform, product, &settings.name, group.id, "deployment.updated").await
 }
 
-/// Makes this firmware the group's current release. Devices that were not told yet are told of it instead.
+/// Makes the group's next release of these parts. Devices that were not told yet are told of it instead; an archive that
+/// the release before did not have is sent to them at once.
 ///
 /// # Errors
 /// [`ChangeError`] says why not.
@@ -136,16 +173,19 @@ pub async fn release(
     platform: &Platform,
     product: &Product,
     group: &Group,
-    firmware: Uuid,
+    parts: Parts,
 ) -> Result<Group, ChangeError> {
     product.org().require(Role::Manage)?;
     let mut tx = platform.db.begin().await?;
-    let firmware = store::find_firmware(&mut tx, product, firmware)
-        .await?
-        .ok_or(ChangeError::NoFirmware)?;
+    let contents = parts.find(&mut tx, product).await?;
     store::lock(&mut tx, product, group.id).await?;
     let now = platform.clock.now();
-    store::insert_release(&mut tx, group.id, platform.new_id(), firmware, user(product), now).await?;
+    let before = store::archives::current(&mut tx, product, group.id).await?;
+    store::insert_release(&mut tx, group.id, platform.new_id(), contents, user(product), now).await?;
+    if contents.archive.is_some() && contents.archive != before {
+        let news = news_of(product, group.id, kind::ARCHIVE_RELEASED);
+        events::publish(&mut tx, now, &[news]).await?;
+    }
     withdraw(&mut tx, platform, group.id, "A newer release took its place.").await?;
     finish(tx, platform, product, &group.name, group.id, "deployment.released").await
 }
@@ -238,9 +278,8 @@ async fn record(
     id: GroupId,
     action: &'static str,
 ) -> sqlx::Result<()> {
-    let org_id = product.org().id().0;
     let act = Act {
-        org_id,
+        org_id: product.org().id().0,
         actor: product.org().actor(),
         action,
         subject: Subject {
@@ -251,13 +290,17 @@ async fn record(
         detail: json!({}),
     };
     audit::record(conn, platform, act).await?;
-    let news = News {
-        kind: kind::DEPLOYMENT,
-        org_id,
+    let news = news_of(product, id, kind::DEPLOYMENT);
+    events::publish(conn, platform.clock.now(), &[news]).await
+}
+
+fn news_of(product: &Product, id: GroupId, kind: &'static str) -> News {
+    News {
+        kind,
+        org_id: product.org().id().0,
         product_id: Some(product.id().0),
         subject_id: id.0,
-    };
-    events::publish(conn, platform.clock.now(), &[news]).await
+    }
 }
 
 /// The product's groups, by name.

@@ -24,8 +24,8 @@ const LATE_REASON: time::Duration = time::Duration::minutes(2);
 pub enum Effect {
     /// Tell the device of the update that it goes on with: it needs a fresh URL.
     Tell(Box<Told>),
-    /// Nothing.
-    Nothing,
+    /// Send it nothing of its group: with its arrival it is left alone for a while.
+    LeaveAlone,
 }
 
 /// Devices joined: ends or continues what was in flight. `joined` tells what was stored of them before.
@@ -40,14 +40,14 @@ pub async fn arrive(
     joined: &[Joined],
 ) -> sqlx::Result<HashMap<DeviceId, Effect>> {
     let before: HashMap<DeviceId, &Joined> = joined.iter().map(|joined| (joined.device, joined)).collect();
-    take_back_successes(conn, platform, proof, records, &before).await?;
+    let mut left_alone = take_back_successes(conn, platform, proof, records, &before).await?;
     let ids: Vec<Uuid> = joined
         .iter()
         .filter(|joined| joined.in_flight)
         .map(|joined| joined.device.0)
         .collect();
     if ids.is_empty() {
-        return Ok(HashMap::new());
+        return Ok(effects(Vec::new(), left_alone));
     }
     let (mut again, mut going) = (Vec::new(), Vec::new());
     for update in sweep::flying(conn, proof, &ids).await? {
@@ -55,7 +55,12 @@ pub async fn arrive(
             continue;
         };
         match judge(&update, record, before.get(&update.device).copied()) {
-            Verdict::Ended(outcome) => end(conn, platform, proof, &record.peer, &update, &outcome).await?,
+            Verdict::Ended(outcome) => {
+                end(conn, platform, proof, &record.peer, &update, &outcome).await?;
+                if !matches!(outcome, Outcome::Succeeded | Outcome::Withdrawn(_)) {
+                    left_alone.push(update.device);
+                }
+            }
             Verdict::GoesOn => going.push(update.device.0),
             Verdict::TellAgain | Verdict::Waits => again.push(update.id.0),
         }
@@ -78,21 +83,26 @@ pub async fn arrive(
     let taken = super::take(conn, platform, proof, &waiting).await?;
     super::slots::stand_told(conn, proof, &taken).await?;
     told.extend(taken);
-    Ok(told
-        .into_iter()
-        .map(|told| (told.device, Effect::Tell(Box::new(told))))
-        .collect())
+    Ok(effects(told, left_alone))
 }
 
-/// A device that came back on the new firmware and then went back to the old one: what counted as success was none.
+fn effects(told: Vec<Told>, left_alone: Vec<DeviceId>) -> HashMap<DeviceId, Effect> {
+    let told = told.into_iter().map(|told| (told.device, Effect::Tell(Box::new(told))));
+    let left_alone = left_alone.into_iter().map(|device| (device, Effect::LeaveAlone));
+    left_alone.chain(told).collect()
+}
+
+/// A device that came back on the new firmware and then went back to the old one: what counted as success was none. Gives
+/// those that are left alone for it.
 async fn take_back_successes(
     conn: &mut PgConnection,
     platform: &Platform,
     proof: Sweep,
     records: &[JoinRecord],
     before: &HashMap<DeviceId, &Joined>,
-) -> sqlx::Result<()> {
+) -> sqlx::Result<Vec<DeviceId>> {
     let now = platform.clock.now();
+    let mut left_alone = Vec::new();
     for record in records {
         let Some(before) = before.get(&record.peer.device()) else {
             continue;
@@ -107,9 +117,10 @@ async fn take_back_successes(
             let until = now + time::Duration::seconds(penalty.into());
             devices::block(conn, proof, &[record.peer.device()], Some(until)).await?;
             platform.metrics.updates_ended.with_label_values(&["taken_back"]).inc();
+            left_alone.push(record.peer.device());
         }
     }
-    Ok(())
+    Ok(left_alone)
 }
 
 fn judge(update: &Flying, record: &JoinRecord, before: Option<&Joined>) -> Verdict {

@@ -1,11 +1,14 @@
 //! Taking slots and telling devices.
 
-use sqlx::PgConnection;
+use sqlx::{Connection as _, PgConnection};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use crate::accounts::OrgId;
+use crate::archives::Sent;
 use crate::deployments::model::{GroupId, Status, Told};
 use crate::deployments::plan::{self, Facts, Rule};
+use crate::deployments::store::archives::sweep as archives;
 use crate::deployments::store::sweep::{self, ActiveGroup};
 use crate::devices::DeviceId;
 use crate::devices::service as devices;
@@ -85,12 +88,52 @@ async fn place_all(
             })
             .collect();
         if !moves.is_empty() {
-            sweep::place(conn, proof, &moves, platform.clock.now()).await?;
+            let now = platform.clock.now();
+            let mut tx = conn.begin().await?;
+            sweep::place(&mut tx, proof, &moves, now).await?;
+            let news: Vec<News> = moves
+                .iter()
+                .filter_map(|moved| eligible(groups, product, moved))
+                .collect();
+            events::publish(&mut tx, now, &news).await?;
+            tx.commit().await?;
+            if !news.is_empty() {
+                platform.events.ring();
+            }
         }
         if devices.len() < PLACE_BATCH as usize {
             return Ok(());
         }
     }
+}
+
+/// The news of a device that came into a group whose release has an archive.
+fn eligible(groups: &[ActiveGroup], product: ProductId, moved: &(DeviceId, Option<GroupId>)) -> Option<News> {
+    let (device, into) = moved;
+    let group = groups.iter().find(|group| Some(group.id) == *into)?;
+    group.has_archive.then_some(News {
+        kind: kind::ELIGIBLE,
+        org_id: group.org_id.0,
+        product_id: Some(product.0),
+        subject_id: device.0,
+    })
+}
+
+/// The archives that these devices are due: those of their groups' releases, for devices that deployments may tell now.
+/// Where `groups` is given, for devices of these only.
+///
+/// # Errors
+/// When the database fails.
+pub async fn archives_due(
+    conn: &mut PgConnection,
+    platform: &Platform,
+    proof: Sweep,
+    devices: &[DeviceId],
+    groups: Option<&[GroupId]>,
+) -> sqlx::Result<Vec<(DeviceId, OrgId, Sent)>> {
+    let devices: Vec<Uuid> = devices.iter().map(|device| device.0).collect();
+    let groups: Option<Vec<Uuid>> = groups.map(|groups| groups.iter().map(|group| group.0).collect());
+    archives::due(conn, proof, &devices, groups.as_deref(), platform.clock.now()).await
 }
 
 fn rule(group: &ActiveGroup) -> Option<Rule> {

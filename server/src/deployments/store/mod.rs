@@ -1,5 +1,6 @@
 //! SQL of deployments, by proof: what operators see and change here, what jobs and links write in [`sweep`].
 
+pub(super) mod archives;
 pub(super) mod sweep;
 
 use sqlx::PgConnection;
@@ -10,7 +11,9 @@ use super::model::{
     DeviceUpdate, Group, GroupId, Progress, ReleaseEntry, ReleaseId, Status, TagOperator, UpdateEntry, UpdateId,
 };
 use crate::accounts::UserId;
+use crate::archives::ArchiveId;
 use crate::devices::DeviceId;
+use crate::firmware::FirmwareId;
 use crate::products::Product;
 
 /// The product's groups, by name; `name`: that one only.
@@ -21,11 +24,12 @@ pub(super) async fn list(conn: &mut PgConnection, product: &Product, name: Optio
                   g.version_requirement, g.concurrent_updates, g.penalty_seconds, g.notes, g.created_at,
                   r.number AS "release_number!", r.created_at AS "released_at!", f.id AS "firmware_id!", f.uuid AS "firmware_uuid!",
                   f.version AS "firmware_version!", f.platform AS "firmware_platform!", f.architecture AS "firmware_architecture!",
+                  a.uuid AS "archive_uuid?", a.version AS "archive_version?", g.connecting_code,
                   (SELECT count(*) FROM deployment_members m JOIN devices d ON d.id = m.device_id
                    WHERE m.group_id = g.id AND d.deleted_at IS NULL) AS "device_count!"
            FROM deployment_groups g
            JOIN LATERAL (SELECT * FROM releases r WHERE r.group_id = g.id ORDER BY r.number DESC LIMIT 1) r ON true
-           JOIN firmwares f ON f.id = r.firmware_id
+           JOIN firmwares f ON f.id = r.firmware_id LEFT JOIN archives a ON a.id = r.archive_id
            WHERE g.product_id = $1 AND ($2::text IS NULL OR lower(g.name) = lower($2)) ORDER BY lower(g.name)"#,
         product.id().0,
         name
@@ -51,6 +55,15 @@ pub struct Settings {
     pub penalty_seconds: i32,
     /// Free text.
     pub notes: Option<String>,
+    /// What its devices run at each connect; empty where nothing.
+    pub connecting_code: String,
+}
+
+/// What a release consists of.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Contents {
+    pub firmware: FirmwareId,
+    pub archive: Option<ArchiveId>,
 }
 
 pub(super) async fn insert(
@@ -62,8 +75,8 @@ pub(super) async fn insert(
 ) -> sqlx::Result<()> {
     sqlx::query!(
         "INSERT INTO deployment_groups (id, org_id, product_id, name, tags, tag_operator, version_requirement,
-             concurrent_updates, penalty_seconds, notes, created_at, updated_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $11)",
+             concurrent_updates, penalty_seconds, notes, connecting_code, created_at, updated_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $12)",
         id.0,
         product.org().id().0,
         product.id().0,
@@ -74,6 +87,7 @@ pub(super) async fn insert(
         settings.concurrent_updates,
         settings.penalty_seconds,
         settings.notes,
+        settings.connecting_code,
         now
     )
     .execute(conn)
@@ -90,7 +104,7 @@ pub(super) async fn update(
 ) -> sqlx::Result<()> {
     sqlx::query!(
         "UPDATE deployment_groups SET name = $3, tags = $4, tag_operator = $5, version_requirement = $6,
-             concurrent_updates = $7, penalty_seconds = $8, notes = $9, updated_at = $10
+             concurrent_updates = $7, penalty_seconds = $8, notes = $9, connecting_code = $10, updated_at = $11
          WHERE product_id = $1 AND id = $2",
         product.id().0,
         id.0,
@@ -101,6 +115,7 @@ pub(super) async fn update(
         settings.concurrent_updates,
         settings.penalty_seconds,
         settings.notes,
+        settings.connecting_code,
         now
     )
     .execute(conn)
@@ -144,16 +159,17 @@ pub(super) async fn insert_release(
     conn: &mut PgConnection,
     group: GroupId,
     id: ReleaseId,
-    firmware: Uuid,
+    contents: Contents,
     user: Option<UserId>,
     now: OffsetDateTime,
 ) -> sqlx::Result<()> {
     sqlx::query!(
-        "INSERT INTO releases (id, group_id, number, firmware_id, created_by, created_at)
-         SELECT $1, $2, 1 + coalesce((SELECT max(number) FROM releases WHERE group_id = $2), 0), $3, $4, $5",
+        "INSERT INTO releases (id, group_id, number, firmware_id, archive_id, created_by, created_at)
+         SELECT $1, $2, 1 + coalesce((SELECT max(number) FROM releases WHERE group_id = $2), 0), $3, $4, $5, $6",
         id.0,
         group.0,
-        firmware,
+        contents.firmware.0,
+        contents.archive.map(|archive| archive.0),
         user.map(|user| user.0),
         now
     )
@@ -223,21 +239,6 @@ pub(super) async fn withdraw_of_device(
     .execute(conn)
     .await?;
     Ok(())
-}
-
-/// The product's firmware with this fwup UUID: its row, version, board and architecture.
-pub(super) async fn find_firmware(
-    conn: &mut PgConnection,
-    product: &Product,
-    uuid: Uuid,
-) -> sqlx::Result<Option<Uuid>> {
-    sqlx::query_scalar!(
-        "SELECT id FROM firmwares WHERE product_id = $1 AND uuid = $2",
-        product.id().0,
-        uuid
-    )
-    .fetch_optional(conn)
-    .await
 }
 
 /// Updates of a device, newest first.
@@ -360,9 +361,10 @@ pub(super) async fn releases(
 ) -> sqlx::Result<Vec<ReleaseEntry>> {
     sqlx::query_as!(
         ReleaseEntry,
-        r#"SELECT r.number, f.version, f.uuid AS firmware_uuid, u.name AS "created_by?", r.created_at
+        r#"SELECT r.number, f.version, f.uuid AS firmware_uuid, a.uuid AS "archive_uuid?", a.version AS "archive_version?",
+                  u.name AS "created_by?", r.created_at
            FROM releases r JOIN firmwares f ON f.id = r.firmware_id JOIN deployment_groups g ON g.id = r.group_id
-           LEFT JOIN users u ON u.id = r.created_by
+           LEFT JOIN archives a ON a.id = r.archive_id LEFT JOIN users u ON u.id = r.created_by
            WHERE g.product_id = $1 AND r.group_id = $2 ORDER BY r.number DESC LIMIT 50"#,
         product.id().0,
         group.0

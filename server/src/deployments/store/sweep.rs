@@ -14,6 +14,7 @@ use crate::products::ProductId;
 #[derive(Debug, Clone)]
 pub(in crate::deployments) struct ActiveGroup {
     pub id: GroupId,
+    pub org_id: OrgId,
     pub tags: Vec<String>,
     pub tag_operator: TagOperator,
     pub version_requirement: String,
@@ -24,6 +25,7 @@ pub(in crate::deployments) struct ActiveGroup {
     pub version: String,
     pub platform: String,
     pub architecture: String,
+    pub has_archive: bool,
 }
 
 /// Products in which a group tells devices.
@@ -44,8 +46,8 @@ pub(in crate::deployments) async fn active_groups(
 ) -> sqlx::Result<Vec<ActiveGroup>> {
     sqlx::query_as!(
         ActiveGroup,
-        r#"SELECT g.id AS "id: GroupId", g.tags, g.tag_operator AS "tag_operator: TagOperator",
-                  g.version_requirement, g.concurrent_updates, r.id AS "release_id!: ReleaseId", f.id AS "firmware_id!",
+        r#"SELECT g.id AS "id: GroupId", g.org_id AS "org_id: OrgId", g.tags, g.tag_operator AS "tag_operator: TagOperator",
+                  g.version_requirement, g.concurrent_updates, r.archive_id IS NOT NULL AS "has_archive!", r.id AS "release_id!: ReleaseId", f.id AS "firmware_id!",
                   f.uuid AS "firmware_uuid!", f.version AS "version!", f.platform AS "platform!", f.architecture AS "architecture!"
            FROM deployment_groups g
            JOIN LATERAL (SELECT * FROM releases r WHERE r.group_id = g.id ORDER BY r.number DESC LIMIT 1) r ON true

@@ -63,6 +63,7 @@ struct Said {
     description: Option<String>,
     tags: Option<Words>,
     updates_enabled: Option<Flag>,
+    connecting_code: Option<String>,
     extensions: Option<BTreeMap<String, Flag>>,
 }
 
@@ -96,6 +97,7 @@ pub async fn create(
         description: said.description.unwrap_or_default(),
         tags: tags(&said.tags.unwrap_or_default())?,
         updates_enabled: said.updates_enabled.is_none_or(|flag| flag.0),
+        connecting_code: said.connecting_code.unwrap_or_default(),
     };
     let device = service::create(&app.platform, &product, registration).await?;
     let place = place(&product, &device.identifier);
@@ -138,6 +140,7 @@ pub async fn update(
         description: said.description,
         tags: said.tags.as_ref().map(tags).transpose()?.map(Tag::texts),
         updates_enabled: said.updates_enabled.map(|flag| flag.0),
+        connecting_code: said.connecting_code,
         extensions: switches(&said.extensions.unwrap_or_default())?,
     };
     let device = service::update(&app.platform, &product, &device, &change).await?;
@@ -182,6 +185,7 @@ impl From<ChangeError> for Error {
         match error {
             ChangeError::Forbidden(forbidden) => forbidden.into(),
             ChangeError::Description => Self::invalid("description", message),
+            ChangeError::Code => Self::invalid("connecting_code", message),
             ChangeError::Taken | ChangeError::TakenByDeleted => Self::invalid("identifier", message),
             ChangeError::SameProduct => Self::invalid("new_product_name", message),
             ChangeError::NotDeleted => Self::Conflict(message),

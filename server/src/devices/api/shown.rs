@@ -7,6 +7,7 @@ use sqlx::PgConnection;
 
 use crate::deployments::{self, Group, GroupId};
 use crate::devices::model::{Connection, Device, DeviceId};
+use crate::devices::service as devices;
 use crate::products::{Product, extensions};
 use crate::web::api;
 
@@ -28,10 +29,12 @@ pub(super) async fn list(conn: &mut PgConnection, product: &Product, devices: &[
     Ok(devices.iter().map(|device| json(device, group(device))).collect())
 }
 
-/// One device of a product.
+/// One device of a product; unlike in a list, with the code of its connects.
 pub(super) async fn one(conn: &mut PgConnection, product: &Product, device: &Device) -> sqlx::Result<Value> {
     let mut shown = list(conn, product, std::slice::from_ref(device)).await?;
-    Ok(shown.pop().unwrap_or_default())
+    let mut shown = shown.pop().unwrap_or_default();
+    shown["connecting_code"] = devices::connecting_code(conn, product.org(), device.id).await?.into();
+    Ok(shown)
 }
 
 fn json(device: &Device, group: Option<&Group>) -> Value {

@@ -1,6 +1,6 @@
 //! Forms of devices: register, change, delete, destroy.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use actix_web::{HttpRequest, HttpResponse, web};
 
@@ -25,9 +25,10 @@ pub struct Fields {
     description: String,
     tags: String,
     updates_enabled: Option<String>,
+    connecting_code: String,
     /// The switches of its extensions.
     #[serde(flatten)]
-    switches: HashMap<String, String>,
+    switches: BTreeMap<String, String>,
 }
 
 fn form(request: &HttpRequest, product: &Product, fields: Fields, wrong: Wrong) -> EditPage {
@@ -42,6 +43,7 @@ fn form(request: &HttpRequest, product: &Product, fields: Fields, wrong: Wrong) 
         description: fields.description,
         tags: fields.tags,
         updates_enabled: fields.updates_enabled.is_some(),
+        connecting_code: fields.connecting_code,
         switches: Vec::new(),
         settings_url: path(&["org", product.org().name(), product.name(), "settings"]),
     }
@@ -86,7 +88,13 @@ fn registration(fields: &Fields) -> Result<Registration, Error> {
         description: description(fields)?,
         tags: tags(fields)?,
         updates_enabled: fields.updates_enabled.is_some(),
+        connecting_code: code(fields),
     })
+}
+
+/// The code as it is stored: browsers send lines that end as on paper.
+fn code(fields: &Fields) -> String {
+    fields.connecting_code.replace("\r\n", "\n")
 }
 
 fn tags(fields: &Fields) -> Result<Vec<Tag>, Error> {
@@ -105,12 +113,14 @@ fn description(fields: &Fields) -> Result<String, Error> {
 /// The form of a device that is there.
 pub async fn edit(request: HttpRequest, app: web::Data<App>, product: Product) -> Result<HttpResponse, Error> {
     let device = device(&request, &app, &product).await?;
+    let mut conn = app.platform.db.acquire().await?;
     let fields = Fields {
         identifier: device.identifier.clone(),
         description: device.description.clone(),
         tags: device.tags.join(", "),
         updates_enabled: device.updates_enabled.then(|| "on".to_owned()),
-        switches: HashMap::new(),
+        connecting_code: service::connecting_code(&mut conn, product.org(), device.id).await?,
+        switches: BTreeMap::new(),
     };
     page::ok(&old(&request, &product, &device, fields, Wrong::nothing()))
 }
@@ -162,6 +172,7 @@ fn change(fields: &Fields, were_on: bool) -> Result<Change, Error> {
         description: Some(description(fields)?),
         tags: Some(Tag::texts(tags(fields)?)),
         updates_enabled: (on != were_on).then_some(on),
+        connecting_code: Some(code(fields)),
         extensions: products::pages::switches(&fields.switches),
     })
 }

@@ -139,6 +139,7 @@ fn refusal(error: ChangeError, field: &'static str) -> Error {
     match error {
         ChangeError::Database(error) => error.into(),
         ChangeError::Forbidden(error) => Error::Forbidden(error.to_string()),
+        ChangeError::Code => Error::invalid("connecting_code", error.to_string()),
         error => Error::Invalid(FieldErrors::from([(field, vec![error.to_string()])])),
     }
 }

@@ -13,6 +13,7 @@ async fn register(stage: &Stage, product: &Product, identifier: &str) {
         description: String::new(),
         tags: Vec::new(),
         updates_enabled: true,
+        connecting_code: String::new(),
     };
     service::create(stage.platform(), product, registration).await.unwrap();
 }

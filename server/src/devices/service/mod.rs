@@ -11,8 +11,8 @@ pub mod secrets;
 pub use identities::{IDENTITIES_KEPT, network_identities, report_identities};
 pub use logs::{LOG_KEPT_FOR, log, prune_log_lines};
 pub use reports::{
-    block, connect, disconnect, disconnect_dead_nodes, extensions, heard, join, prune_links, reconnect, report,
-    seen_by_node, set_interfaces, set_progress, validated,
+    block, connect, disconnect, disconnect_dead_nodes, extensions, heard, join, lift_ended_blocks, prune_links,
+    reconnect, report, seen_by_node, set_interfaces, set_progress, validated,
 };
 
 use std::collections::HashMap;
@@ -22,8 +22,8 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::model::{
-    Device, DeviceCertificate, DeviceId, Filter, Identifier, LinkId, Page, PageKey, PastLink, RefusedDevice, Sort, Tag,
-    Window,
+    CODE_MAX, Device, DeviceCertificate, DeviceId, Filter, Identifier, LinkId, Page, PageKey, PastLink, RefusedDevice,
+    Sort, Tag, Window, is_code,
 };
 pub use super::reported::{
     DeviceLogLine, DeviceReport, JoinRecord, Joined, LinkEnd, LinkStart, LogLineId, NetworkIdentity, Progress,
@@ -49,6 +49,9 @@ pub enum ChangeError {
     /// The description is too long.
     #[error("should be at most 500 characters")]
     Description,
+    /// The code of connects is too long, or no text.
+    #[error("should be at most {CODE_MAX} characters, none of them NUL")]
+    Code,
     /// A device has this identifier.
     #[error("has already been taken")]
     Taken,
@@ -89,6 +92,8 @@ pub struct Registration {
     pub tags: Vec<Tag>,
     /// Whether deployments may tell it.
     pub updates_enabled: bool,
+    /// What it runs at each connect, after its group's.
+    pub connecting_code: String,
 }
 
 /// Registers a device.
@@ -98,6 +103,9 @@ pub struct Registration {
 pub async fn create(platform: &Platform, product: &Product, registration: Registration) -> Result<Device, ChangeError> {
     let org = product.org();
     org.require(Role::Manage)?;
+    if !is_code(&registration.connecting_code) {
+        return Err(ChangeError::Code);
+    }
     let mut tx = platform.db.begin().await?;
     match store::find_deleted_at(&mut tx, org, &registration.identifier).await? {
         Some(Some(_)) => return Err(ChangeError::TakenByDeleted),
@@ -111,6 +119,7 @@ pub async fn create(platform: &Platform, product: &Product, registration: Regist
         description: &registration.description,
         tags: &Tag::texts(registration.tags),
         updates_enabled: registration.updates_enabled,
+        connecting_code: &registration.connecting_code,
         now: platform.clock.now(),
     };
     store::insert(&mut tx, product, new)
@@ -136,7 +145,7 @@ fn described(error: sqlx::Error) -> ChangeError {
     }
 }
 
-/// Changes description, tags, whether deployments may tell it, or which extensions it may use.
+/// Changes description, tags, what runs at each connect, whether deployments may tell it, or which extensions it may use.
 ///
 /// # Errors
 /// [`ChangeError`] says why not.
@@ -148,6 +157,9 @@ pub async fn update(
 ) -> Result<Device, ChangeError> {
     let org = product.org();
     org.require(Role::Manage)?;
+    if !change.connecting_code.as_deref().is_none_or(is_code) {
+        return Err(ChangeError::Code);
+    }
     let mut tx = platform.db.begin().await?;
     let updated = store::update(&mut tx, org, device.id, change, platform.clock.now());
     let has_switched = updated.await.map_err(described)?;
@@ -346,6 +358,14 @@ fn news(org: &Org, device: &Device, kind: &'static str) -> News {
 /// When the database fails.
 pub async fn find(conn: &mut PgConnection, product: &Product, identifier: &str) -> sqlx::Result<Option<Device>> {
     store::find(conn, product, identifier).await
+}
+
+/// What the device runs at each connect, after its group's; empty where nothing.
+///
+/// # Errors
+/// When the database fails.
+pub async fn connecting_code(conn: &mut PgConnection, org: &Org, device: DeviceId) -> sqlx::Result<String> {
+    Ok(store::connecting_code(conn, org, device).await?.unwrap_or_default())
 }
 
 /// Devices of this identifier in every org of the viewer.

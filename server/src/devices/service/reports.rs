@@ -21,6 +21,8 @@ use crate::products::ProductId;
 
 /// News of more devices of a product than this at once is one piece of news of the product.
 const MANY: usize = 32;
+/// Blocks that are taken back in one transaction.
+const LIFTED_AT_ONCE: i64 = 1000;
 /// A device that only sends heartbeats is noted as seen this often.
 const SEEN_EVERY: time::Duration = time::Duration::minutes(10);
 /// How long links are remembered.
@@ -221,6 +223,30 @@ pub async fn block(
     until: Option<time::OffsetDateTime>,
 ) -> sqlx::Result<()> {
     sweep::update_blocked(conn, proof, devices, until).await
+}
+
+/// Takes back blocks that have ended, and tells of their devices: they are eligible again.
+///
+/// # Errors
+/// When the database fails.
+pub async fn lift_ended_blocks(platform: &Platform, proof: Sweep) -> sqlx::Result<()> {
+    let now = platform.clock.now();
+    loop {
+        let mut tx = platform.db.begin().await?;
+        let lifted = sweep::lift_ended_blocks(&mut tx, proof, now, LIFTED_AT_ONCE).await?;
+        if lifted.is_empty() {
+            return Ok(());
+        }
+        let news = lifted
+            .iter()
+            .map(|changed| news_of(*changed, kind::ELIGIBLE, changed.0.0));
+        events::publish(&mut tx, now, &news.collect::<Vec<_>>()).await?;
+        tx.commit().await?;
+        platform.events.ring();
+        if lifted.len() < LIFTED_AT_ONCE as usize {
+            return Ok(());
+        }
+    }
 }
 
 /// The running firmware was found good.

@@ -33,14 +33,16 @@ pub(super) struct NewDevice<'a> {
     pub description: &'a str,
     pub tags: &'a [String],
     pub updates_enabled: bool,
+    pub connecting_code: &'a str,
     pub now: OffsetDateTime,
 }
 
 pub(super) async fn insert(conn: &mut PgConnection, product: &Product, new: NewDevice<'_>) -> sqlx::Result<()> {
     sqlx::query!(
         "WITH device AS (
-             INSERT INTO devices (id, org_id, product_id, identifier, description, tags, updates_enabled, created_at, updated_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8) RETURNING id)
+             INSERT INTO devices (id, org_id, product_id, identifier, description, tags, updates_enabled, connecting_code,
+                 created_at, updated_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9) RETURNING id)
          INSERT INTO device_states (device_id) SELECT id FROM device",
         new.id.0,
         product.org().id().0,
@@ -49,6 +51,7 @@ pub(super) async fn insert(conn: &mut PgConnection, product: &Product, new: NewD
         new.description,
         new.tags,
         new.updates_enabled,
+        new.connecting_code,
         new.now
     )
     .execute(conn)
@@ -80,6 +83,8 @@ pub struct Change {
     pub tags: Option<Vec<String>>,
     /// Whether deployments may tell it; switching it on also lifts a block.
     pub updates_enabled: Option<bool>,
+    /// What it runs at each connect, after its group's.
+    pub connecting_code: Option<String>,
     /// Extensions that it may use from now on, where its product's devices may, or may not.
     pub extensions: Switches,
 }
@@ -97,6 +102,7 @@ pub(super) async fn update(
            UPDATE devices d SET description = coalesce($3, description), tags = coalesce($4, tags),
                updates_enabled = coalesce($5, updates_enabled),
                updates_blocked_until = CASE WHEN $5 IS TRUE THEN NULL ELSE updates_blocked_until END,
+               connecting_code = coalesce($9, d.connecting_code),
                extensions_off = ARRAY(SELECT unnest(d.extensions_off || $6::text[]) EXCEPT SELECT unnest($7::text[]) ORDER BY 1),
                updated_at = $8
            FROM old WHERE d.id = old.id RETURNING d.extensions_off <> old.extensions_off AS "switched!""#,
@@ -107,11 +113,23 @@ pub(super) async fn update(
         change.updates_enabled,
         &change.extensions.off(),
         &change.extensions.on(),
-        now
+        now,
+        change.connecting_code
     )
     .fetch_optional(conn)
     .await?;
     Ok(switched.unwrap_or_default())
+}
+
+/// What the device runs at each connect.
+pub(super) async fn connecting_code(conn: &mut PgConnection, org: &Org, id: DeviceId) -> sqlx::Result<Option<String>> {
+    sqlx::query_scalar!(
+        "SELECT connecting_code FROM devices WHERE org_id = $1 AND id = $2",
+        org.id().0,
+        id.0
+    )
+    .fetch_optional(conn)
+    .await
 }
 
 pub(super) async fn update_deleted_at(

@@ -4,10 +4,12 @@ use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use crate::accounts::OrgId;
 use crate::devices::identity::Peer;
 use crate::devices::model::DeviceId;
 use crate::devices::reported::Progress;
 use crate::platform::sweep::Sweep;
+use crate::products::ProductId;
 
 /// Copies the updates in flight to where lists read them; `None` where there is none any more.
 pub(in crate::devices) async fn update_progress(
@@ -78,4 +80,27 @@ pub(in crate::devices) async fn update_blocked(
     .execute(conn)
     .await?;
     Ok(())
+}
+
+/// Takes back blocks that have ended, at most `limit`, and gives their devices. Several nodes take each one once.
+pub(in crate::devices) async fn lift_ended_blocks(
+    conn: &mut PgConnection,
+    _proof: Sweep,
+    now: OffsetDateTime,
+    limit: i64,
+) -> sqlx::Result<Vec<(DeviceId, OrgId, ProductId)>> {
+    let rows = sqlx::query!(
+        r#"UPDATE devices d SET updates_blocked_until = NULL
+           FROM (SELECT id FROM devices WHERE updates_blocked_until <= $1 LIMIT $2 FOR UPDATE SKIP LOCKED) AS ended
+           WHERE d.id = ended.id
+           RETURNING d.id AS "id: DeviceId", d.org_id AS "org_id: OrgId", d.product_id AS "product_id: ProductId""#,
+        now,
+        limit
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| (row.id, row.org_id, row.product_id))
+        .collect())
 }

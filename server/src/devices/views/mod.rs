@@ -469,6 +469,7 @@ pub(super) struct EditPage {
     pub description: String,
     pub tags: String,
     pub updates_enabled: bool,
+    pub connecting_code: String,
     /// None for a device that is not there yet.
     pub switches: Vec<Switch>,
     pub settings_url: String,

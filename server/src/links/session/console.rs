@@ -51,6 +51,11 @@ impl Session {
         }
     }
 
+    /// What waits to be typed is of an earlier join of the device.
+    pub(super) fn forget_typing(&mut self) {
+        self.console.waiting = None;
+    }
+
     /// Types now, or when the console is joined.
     pub(super) fn type_into_console(&mut self, message: ToConsole) -> Vec<Effect> {
         if self.console.joined.is_none() {

@@ -1,7 +1,8 @@
 //! The topic `device`: the join, what follows it, and what the device reports (device-link §3.1 to §3.3).
 
 use muster_link::{
-    DeviceApiVersion, Frame, FromDevice, Join, PublicKeys, Ref, Reply, Script, StatusUpdate, ToConsole, ToDevice,
+    Archive, DeviceApiVersion, Frame, FromDevice, Join, PublicKeys, Ref, Reply, Script, StatusUpdate, ToConsole,
+    ToDevice,
 };
 use serde_json::json;
 
@@ -24,6 +25,8 @@ pub(super) struct Waiting {
     api: DeviceApiVersion,
     wants_firmware_keys: bool,
     wants_archive_keys: bool,
+    /// An archive that came meanwhile: newer than what the answer knows.
+    archive: Option<Box<Archive>>,
 }
 
 /// A join that was answered.
@@ -69,15 +72,17 @@ impl Session {
             api: DeviceApiVersion::parse(join.device_api_version.as_deref()),
             wants_firmware_keys: Join::wants_firmware_keys(&join),
             wants_archive_keys: Join::wants_archive_keys(&join),
+            archive: None,
         }));
         vec![Effect::Join(join)]
     }
 
     /// The reply, and after it what the device is told, in the order of device-link §3.1.
     pub(super) fn joined(&mut self, welcome: Welcome) -> Vec<Effect> {
-        let Some(waiting) = self.device.answered() else {
+        let Some(mut waiting) = self.device.answered() else {
             return Vec::new();
         };
+        let archive = waiting.archive.take().or(welcome.archive);
         let mut effects = self.reply_to_join(&waiting, Reply::Ok, &json!({}));
         let has_extensions = waiting.api.has_extensions();
         self.device = Device::Joined(Joined {
@@ -91,7 +96,7 @@ impl Session {
         if !keys.keys.is_empty() && waiting.wants_archive_keys {
             effects.extend(self.tell_device(&ToDevice::ArchiveKeys(keys)));
         }
-        if let Some(archive) = welcome.archive {
+        if let Some(archive) = archive {
             effects.extend(self.tell_device(&ToDevice::Archive(archive)));
         }
         effects.extend(self.allow_at_join(welcome.extensions));
@@ -108,6 +113,7 @@ impl Session {
     /// Devices that run no scripts get the code typed into their console, as soon as there is one.
     fn run_connecting_code(&mut self, code: String) -> Vec<Effect> {
         let runs_scripts = self.api().is_some_and(DeviceApiVersion::runs_scripts);
+        self.forget_typing();
         if code.is_empty() {
             return Vec::new();
         }
@@ -152,6 +158,17 @@ impl Session {
             }
         };
         vec![Effect::Report(report)]
+    }
+
+    /// Keeps an archive for the device that is joining; `None` where it was kept.
+    pub(super) fn keep_archive(&mut self, archive: Box<Archive>) -> Option<Box<Archive>> {
+        match &mut self.device {
+            Device::Joining(waiting) => {
+                waiting.archive = Some(archive);
+                None
+            }
+            Device::Absent | Device::Joined(_) => Some(archive),
+        }
     }
 
     pub(super) fn tell_device(&self, message: &ToDevice) -> Vec<Effect> {

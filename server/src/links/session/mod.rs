@@ -13,7 +13,7 @@ mod extensions;
 mod tests;
 
 use muster_link::limits::{MESSAGE_MAX, MESSAGE_MAX_BEFORE_JOIN};
-use muster_link::{DeviceApiVersion, Encoding, Frame, Message, Push, Ref, Reply, Topic};
+use muster_link::{DeviceApiVersion, Encoding, Frame, Message, Push, Ref, Reply, ToDevice, Topic};
 use serde::Serialize;
 use serde_json::json;
 
@@ -114,8 +114,12 @@ impl Session {
     }
 
     /// Tells the device, where its topic is joined and the device knows such messages (device-link §3.6).
-    fn tell(&self, push: Push) -> Vec<Effect> {
+    fn tell(&mut self, push: Push) -> Vec<Effect> {
         match push {
+            Push::Device(ToDevice::Archive(archive)) => match self.keep_archive(archive) {
+                Some(archive) => self.tell_device(&ToDevice::Archive(archive)),
+                None => Vec::new(),
+            },
             Push::Device(message) => self.tell_device(&message),
             Push::Console(message) => self.tell_console(&message),
             Push::Extensions(message) => self.tell_extensions(&message),

@@ -13,8 +13,8 @@ use super::line::{Line, Standing};
 use crate::deployments::{Outcome, Scheduler, Status, service as deployments};
 use crate::devices::service::{self as devices, DeviceLogLine, DeviceReport, LinkStart, ReportKind, ReportedIdentity};
 use crate::devices::{DeviceId, Peer};
-use crate::firmware::FirmwareUrls;
 use crate::links::session::Report;
+use crate::packages::PackageUrls;
 use crate::platform::Platform;
 use crate::platform::db::is_transient;
 use crate::platform::sweep::Sweep;
@@ -31,7 +31,7 @@ const CONNECTING_AFTER: time::Duration = time::Duration::seconds(1);
 pub(super) struct Desk {
     pub(super) platform: Platform,
     pub(super) proof: Sweep,
-    pub(super) urls: FirmwareUrls,
+    pub(super) urls: PackageUrls,
     pub(super) scheduler: Scheduler,
     pub(super) line: Line,
     starts: HashMap<DeviceId, LinkStart>,
@@ -46,7 +46,7 @@ pub(super) struct Desk {
 
 impl Desk {
     /// An empty desk.
-    pub(super) fn new(platform: Platform, proof: Sweep, urls: FirmwareUrls, scheduler: Scheduler) -> Self {
+    pub(super) fn new(platform: Platform, proof: Sweep, urls: PackageUrls, scheduler: Scheduler) -> Self {
         Self {
             platform,
             proof,

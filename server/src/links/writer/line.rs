@@ -3,18 +3,17 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
-use muster_link::ExtensionSet;
 use tokio::sync::oneshot;
 
 use super::desk::{Desk, Said};
 use crate::deployments::service as deployments;
-use crate::devices::service::{self as devices, JoinRecord, LinkEnd};
+use crate::devices::service::{self as devices, JoinRecord, Joined, LinkEnd};
 use crate::devices::{DeviceId, Peer};
 use crate::keys::service as keys;
 use crate::links::extensions::usable;
 use crate::links::session::Welcome;
 use crate::links::wire::Waiting;
-use crate::links::writer::update_message;
+use crate::links::writer::{archive_message, update_message};
 use crate::platform::db::is_transient;
 use crate::products::ProductId;
 
@@ -165,24 +164,24 @@ impl Desk {
         };
         tx.commit().await?;
         let now = self.platform.clock.now();
-        let on: HashMap<DeviceId, ExtensionSet> =
-            joined.iter().map(|joined| (joined.device, joined.extensions)).collect();
-        let mut welcome = |record: &JoinRecord| {
-            let update = match effects.remove(&record.peer.device()) {
-                Some(deployments::Effect::Tell(told)) => Some(update_message(&self.urls, &told, now)),
-                _ => None,
-            };
-            Welcome {
-                keys: keys.get(&record.peer.org()).cloned().unwrap_or_default(),
-                update,
-                extensions: usable(&record.peer, on.get(&record.peer.device()).copied().unwrap_or_default()),
-                ..Welcome::default()
-            }
-        };
+        let mut there: HashMap<DeviceId, Joined> = joined.into_iter().map(|joined| (joined.device, joined)).collect();
         let mut welcomes = HashMap::with_capacity(records.len());
-        let there: HashSet<DeviceId> = joined.iter().map(|joined| joined.device).collect();
-        for record in records.iter().filter(|record| there.contains(&record.peer.device())) {
-            welcomes.entry(record.peer.device()).or_insert_with(|| welcome(record));
+        for peer in records.iter().map(|record| &record.peer) {
+            let device = peer.device();
+            let Some(joined) = there.remove(&device) else { continue };
+            let (update, archive) = match effects.remove(&device) {
+                Some(deployments::Effect::Tell(told)) => (Some(update_message(&self.urls, &told, now)), joined.archive),
+                Some(deployments::Effect::LeaveAlone) => (None, None),
+                None => (None, joined.archive),
+            };
+            let welcome = Welcome {
+                keys: keys.get(&peer.org()).cloned().unwrap_or_default(),
+                archive: archive.map(|sent| archive_message(&self.urls, device, peer.org(), &sent, now)),
+                extensions: usable(peer, joined.extensions),
+                update,
+                connecting_code: joined.connecting_code,
+            };
+            welcomes.insert(device, welcome);
         }
         Ok(welcomes)
     }

@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-pub(super) use self::update::update_message;
+pub(super) use self::update::{archive_message, update_message};
 
 use self::desk::Desk;
 use super::session::{Report, Welcome};
@@ -25,7 +25,7 @@ use super::wire::Waiting;
 use crate::deployments::Scheduler;
 use crate::devices::service::{JoinRecord, LinkEnd, LinkStart};
 use crate::devices::{DeviceId, Peer};
-use crate::firmware::FirmwareUrls;
+use crate::packages::PackageUrls;
 use crate::platform::Platform;
 use crate::platform::sweep::Sweep;
 
@@ -89,7 +89,7 @@ pub(super) async fn run(
     platform: Platform,
     proof: Sweep,
     mut work: Work,
-    urls: FirmwareUrls,
+    urls: PackageUrls,
     scheduler: Scheduler,
     stop: CancellationToken,
 ) {

@@ -1,6 +1,7 @@
 //! Presence on a real database: what is written of links, in which order, and what becomes of it when the database is away.
 
 mod added;
+mod beside;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -65,7 +66,7 @@ impl Links {
             ));
         }
         let (scheduler, _) = Scheduler::new();
-        let urls = stage.app.firmware_urls.clone();
+        let urls = stage.app.package_urls.clone();
         Self {
             desk: Desk::new(platform, Sweep::of_the_server(), urls, scheduler),
             stage,
@@ -261,6 +262,11 @@ async fn what_cannot_be_written_stands_in_the_line_until_it_can(db: PgPool) {
         .unwrap();
     let cut = async {
         loop {
+            // What a transaction has seen of the other sessions it sees until it is told to look again.
+            sqlx::query("SELECT pg_stat_clear_snapshot()")
+                .execute(&mut *other)
+                .await
+                .unwrap();
             let sql = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
                        WHERE datname = current_database() AND wait_event_type = 'Lock' AND pid <> $1";
             let ended: i64 = sqlx::query_scalar(sql).bind(own).fetch_one(&mut *other).await.unwrap();

@@ -1,13 +1,42 @@
-//! The message that tells a device of its update.
+//! The messages that tell a device of its update and of its archive.
 
-use muster_link::{FirmwareMeta, ToDevice, Update};
+use muster_link::{Archive, FirmwareMeta, ToDevice, Update};
 use time::OffsetDateTime;
+use time::format_description::BorrowedFormatItem;
+use time::macros::format_description;
 
+use crate::accounts::OrgId;
+use crate::archives::Sent;
 use crate::deployments::model::Told;
-use crate::firmware::{FirmwareId, FirmwareUrls, Holder};
+use crate::devices::DeviceId;
+use crate::firmware::FirmwareId;
+use crate::packages::{Holder, PackageUrls};
+
+/// A time without a zone: UTC (device-link §4.9).
+const NAIVE: &[BorrowedFormatItem<'_>] = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]");
+
+/// The message that tells a device of its group's archive, with a fresh URL.
+pub(in crate::links) fn archive_message(
+    urls: &PackageUrls,
+    device: DeviceId,
+    org: OrgId,
+    sent: &Sent,
+    now: OffsetDateTime,
+) -> Box<Archive> {
+    Box::new(Archive {
+        uuid: sent.uuid.to_string(),
+        version: sent.version.clone(),
+        description: sent.description.clone(),
+        platform: sent.platform.clone(),
+        architecture: sent.architecture.clone(),
+        size: u64::try_from(sent.size_bytes).ok(),
+        uploaded_at: sent.uploaded_at.format(NAIVE).unwrap_or_default(),
+        url: urls.sign(org, sent.id, Holder::Device(device.0), now),
+    })
+}
 
 /// The message that tells a device of its update, with a fresh URL.
-pub(in crate::links) fn update_message(urls: &FirmwareUrls, told: &Told, now: OffsetDateTime) -> ToDevice {
+pub(in crate::links) fn update_message(urls: &PackageUrls, told: &Told, now: OffsetDateTime) -> ToDevice {
     let holder = Holder::Device(told.device.0);
     let url = urls.sign(told.org, FirmwareId(told.firmware_id), holder, now);
     let checksum: String = told

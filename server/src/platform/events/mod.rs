@@ -74,6 +74,12 @@ pub mod kind {
     pub const DEPLOYMENT: &str = "deployment.changed";
     /// Firmware was added or removed.
     pub const FIRMWARE: &str = "firmware.changed";
+    /// An archive was added or removed.
+    pub const ARCHIVE: &str = "archive.changed";
+    /// A group's release has another archive: its devices are sent it. The subject is the group.
+    pub const ARCHIVE_RELEASED: &str = "deployment.archive";
+    /// A device may be sent its group's archive: it came into the group, or its block ended.
+    pub const ELIGIBLE: &str = "device.eligible";
 }
 
 /// News to write.

@@ -7,6 +7,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::accounts::OrgId;
+use crate::archives::{ArchiveId, Sent};
 use crate::devices::model::{DeviceId, LinkId};
 use crate::devices::reported::{DeviceReport, JoinRecord, Joined, LinkEnd, LinkStart};
 use crate::platform::nodes::NodeId;
@@ -58,9 +59,18 @@ pub(in crate::devices) async fn join(
            old AS (
                SELECT s.device_id, s.firmware_uuid, s.firmware_version, s.update_status, s.node_id, s.address,
                    CASE WHEN s.connection = 'connected' AND s.node_id <> $2 THEN s.link_id END AS elsewhere,
-                   ARRAY(SELECT unnest(p.extensions) EXCEPT SELECT unnest(d.extensions_off)) AS extensions
+                   ARRAY(SELECT unnest(p.extensions) EXCEPT SELECT unnest(d.extensions_off)) AS extensions,
+                   concat_ws(E'\n', nullif(g.connecting_code, ''), nullif(d.connecting_code, '')) AS connecting_code,
+                   a.id AS archive_id, a.uuid AS archive_uuid, a.version AS archive_version, a.description AS archive_description,
+                   a.platform AS archive_platform, a.architecture AS archive_architecture, a.size_bytes AS archive_size,
+                   a.created_at AS archive_at
                FROM device_states s JOIN new USING (device_id) JOIN devices d ON d.id = s.device_id
                    JOIN products p ON p.id = d.product_id
+                   LEFT JOIN deployment_members m ON m.device_id = d.id
+                   LEFT JOIN deployment_groups g ON g.id = m.group_id AND g.product_id = d.product_id
+                   LEFT JOIN LATERAL (SELECT r.archive_id FROM releases r WHERE r.group_id = g.id ORDER BY r.number DESC LIMIT 1) r
+                       ON d.updates_enabled AND (d.updates_blocked_until IS NULL OR d.updates_blocked_until <= $1)
+                   LEFT JOIN archives a ON a.id = r.archive_id
                ORDER BY s.device_id FOR UPDATE OF s),
            past AS (
                INSERT INTO device_links (link_id, device_id, node_id, ended_at, reason, address)
@@ -78,7 +88,11 @@ pub(in crate::devices) async fn join(
                firmware_since = CASE WHEN s.firmware_uuid IS DISTINCT FROM new.uuid THEN $1 ELSE s.firmware_since END
            FROM new JOIN old USING (device_id) WHERE s.device_id = new.device_id
            RETURNING s.device_id AS "device_id: DeviceId", old.firmware_uuid, old.firmware_version, old.update_status,
-               old.elsewhere AS "elsewhere: LinkId", old.extensions AS "extensions!""#,
+               old.elsewhere AS "elsewhere: LinkId", old.extensions AS "extensions!",
+               old.connecting_code AS "connecting_code!", old.archive_id AS "archive_id?: ArchiveId",
+               old.archive_uuid AS "archive_uuid?", old.archive_version AS "archive_version?", old.archive_description,
+               old.archive_platform AS "archive_platform?", old.archive_architecture AS "archive_architecture?",
+               old.archive_size AS "archive_size?", old.archive_at AS "archive_at?""#,
         now,
         node.0,
         &ids,
@@ -108,6 +122,17 @@ pub(in crate::devices) async fn join(
         in_flight: row.update_status.is_some(),
         elsewhere: row.elsewhere,
         extensions: set_of(&row.extensions),
+        connecting_code: row.connecting_code,
+        archive: row.archive_id.map(|id| Sent {
+            id,
+            uuid: row.archive_uuid.unwrap_or_default(),
+            version: row.archive_version.unwrap_or_default(),
+            description: row.archive_description,
+            platform: row.archive_platform.unwrap_or_default(),
+            architecture: row.archive_architecture.unwrap_or_default(),
+            size_bytes: row.archive_size.unwrap_or_default(),
+            uploaded_at: row.archive_at.unwrap_or(now),
+        }),
     });
     Ok(joined.collect())
 }

@@ -89,4 +89,19 @@ fn code_of_connects_is_typed_where_no_scripts_run() {
     let effects = hear(&mut late, CONSOLE);
     assert_eq!(sent(&effects[2..]), [typed]);
     assert_eq!(hear(&mut late, CONSOLE).len(), 2, "it is typed once");
+    let mut again = Session::default();
+    hear(&mut again, join);
+    welcome(&mut again, code());
+    hear(&mut again, join);
+    welcome(&mut again, Welcome::default());
+    assert_eq!(
+        hear(&mut again, CONSOLE).len(),
+        2,
+        "code of an earlier join is not typed"
+    );
+    hear(&mut again, r#"["2","6","console","phx_leave",{}]"#);
+    hear(&mut again, join);
+    assert_eq!(sent(&welcome(&mut again, code())).len(), 1);
+    let effects = hear(&mut again, CONSOLE);
+    assert_eq!(sent(&effects[2..]), [typed], "a console that was left is waited for");
 }

@@ -268,3 +268,45 @@ fn refs_come_back_in_their_own_type() {
         [r#"[1,"1","device","phx_reply",{"status":"ok","response":{}}]"#]
     );
 }
+
+#[test]
+fn archive_that_comes_while_the_device_joins_is_sent_after_the_reply_instead_of_the_one_before() {
+    let newer = |session: &mut Session| {
+        let archive = Archive {
+            uuid: "newer".into(),
+            ..Archive::default()
+        };
+        tell(session, ToDevice::Archive(Box::new(archive)))
+    };
+    let mut session = Session::default();
+    assert_eq!(newer(&mut session), [], "nothing is sent before the join");
+    hear(&mut session, JOIN);
+    assert_eq!(newer(&mut session), [], "nor before its answer");
+    let effects = welcome(&mut session, everything());
+    let archives: Vec<&str> = sent(&effects)
+        .into_iter()
+        .filter(|text| text.contains("\"archive\""))
+        .collect();
+    assert_eq!(archives.len(), 1, "{archives:?}");
+    assert!(archives[0].contains("\"uuid\":\"newer\""), "{archives:?}");
+    assert_eq!(events(&newer(&mut session)), ["archive"]);
+
+    let mut old = Session::default();
+    hear(
+        &mut old,
+        r#"["1","1","device","phx_join",{"device_api_version":"1.9.0"}]"#,
+    );
+    assert_eq!(newer(&mut old), []);
+    assert_eq!(events(&welcome(&mut old, Welcome::default())), ["phx_reply"]);
+    let mut refused = Session::default();
+    hear(&mut refused, JOIN);
+    newer(&mut refused);
+    refused.handle(Input::NotJoined);
+    hear(&mut refused, JOIN);
+    let effects = welcome(&mut refused, Welcome::default());
+    assert_eq!(
+        events(&effects),
+        ["phx_reply", "extensions:get"],
+        "the answer knows better than an earlier join"
+    );
+}
