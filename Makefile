@@ -47,6 +47,8 @@ check: setup setup-check assets $(SQLX) ## what a reviewer's machine would say: 
 	@if docker compose version >/dev/null 2>&1; then compose="docker compose"; else compose=docker-compose; fi; \
 	  echo "$$compose config"; $$compose --env-file .env.example config --quiet
 	@scripts/progress "clippy" cargo clippy --workspace --all-targets -- -D warnings
+	@scripts/progress "clippy of the other socket" \
+	  cargo clippy --workspace --all-targets --features muster-server/upgrade-socket -- -D warnings
 	@if cargo deny --version >/dev/null 2>&1; then \
 	  cargo deny check bans licenses sources; \
 	  if cargo deny fetch db; then cargo deny check advisories; else echo "check: advisories NOT checked: their database cannot be fetched"; fi; \
