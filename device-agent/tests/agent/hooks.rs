@@ -1,12 +1,13 @@
 //! What a product does of its own: hooks, policies, archives; and who asks and watches the agent on the device itself.
 
-use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use muster_agent::platform::slot::Behaviour;
 use muster_fwup::PrivateKey;
 use muster_link::{Archive, FromDevice, StatusUpdate, ToDevice};
+use tokio::net::UnixDatagram;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::World;
 use crate::device::{Options, Process};
@@ -238,6 +239,30 @@ async fn reconnect_ends_the_wait_for_the_next_attempt() {
     assert!(begun.elapsed() < DEADLINE);
 }
 
+/// What the service manager is told. It is read at once: the kernel keeps no more than ten messages, and drops the next.
+fn heard(listener: UnixDatagram) -> UnboundedReceiver<String> {
+    let (sender, heard) = unbounded_channel();
+    tokio::spawn(async move {
+        let mut buffer = [0; 512];
+        while let Ok(length) = listener.recv(&mut buffer).await {
+            let _ = sender.send(String::from_utf8(buffer[..length].to_vec()).unwrap());
+        }
+    });
+    heard
+}
+
+/// What is said until this was said so often.
+async fn until(heard: &mut UnboundedReceiver<String>, what: &str, mut times: usize) -> Vec<String> {
+    let mut said = Vec::new();
+    while times > 0 {
+        let next = tokio::time::timeout(DEADLINE, heard.recv()).await;
+        let next = next.unwrap_or_else(|_| panic!("{what} is missing: {said:?}")).unwrap();
+        times -= usize::from(next == what);
+        said.push(next);
+    }
+    said
+}
+
 #[tokio::test]
 async fn service_manager_is_told_how_it_is_and_its_programs_are_not_mistaken_for_the_agent() {
     let mut world = World::new(Options {
@@ -246,7 +271,7 @@ async fn service_manager_is_told_how_it_is_and_its_programs_are_not_mistaken_for
     })
     .await;
     let path = world.device.path("notify");
-    let listener = UnixDatagram::bind(&path).unwrap();
+    let mut heard = heard(UnixDatagram::bind(&path).unwrap());
     let mut process = world
         .device
         .start_with(&[("NOTIFY_SOCKET", path.to_str().unwrap()), ("WATCHDOG_USEC", "400000")]);
@@ -254,17 +279,11 @@ async fn service_manager_is_told_how_it_is_and_its_programs_are_not_mistaken_for
     process.logged("joined").await;
     world.hub.push(&ToDevice::Identify);
     assert_eq!(lines(&world.device.path("state/called"), 1).await, ["[]"]);
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    let mut told = until(&mut heard, "WATCHDOG=1", 4).await;
     assert!(process.terminate().await.success());
-    listener.set_nonblocking(true).unwrap();
-    let mut buffer = [0; 512];
-    let mut told = Vec::new();
-    while let Ok(length) = listener.recv(&mut buffer) {
-        told.push(String::from_utf8(buffer[..length].to_vec()).unwrap());
-    }
+    told.extend(until(&mut heard, "STOPPING=1", 1).await);
     let count = |text: &str| told.iter().filter(|line| *line == text).count();
     assert_eq!((count("READY=1"), count("STOPPING=1")), (1, 1), "{told:?}");
-    assert!(count("WATCHDOG=1") >= 4, "{told:?}");
     assert!(
         told.contains(&"STATUS=connected, firmware 1.0.0".to_owned()),
         "{told:?}"
