@@ -13,6 +13,9 @@ use tokio::time::Sleep;
 use super::intake::{Intake, Passed, Unfinished};
 use super::session::Closing;
 
+/// What a frame costs of the 128 that tokio lets a task do in one turn: after 32 of them the others of the thread come first.
+const COST: usize = 4;
+
 /// The gate of one link.
 #[derive(Debug)]
 pub struct Gate {
@@ -59,8 +62,8 @@ impl Gate {
         self.intake.push(bytes);
     }
 
-    /// The next whole frame. Each costs a part of what tokio lets a task do in one turn (128), reads and writes included, so
-    /// that a flood is served in turn with the others. `read` brings bytes, and says false when none will come any more.
+    /// The next whole frame. Each costs [`COST`] of what tokio lets a task do in one turn, so that a flood is served in turn with
+    /// the others. `read` brings bytes, and says false when none will come any more.
     pub fn poll_frame(
         &mut self,
         task: &mut Task<'_>,
@@ -75,6 +78,11 @@ impl Gate {
             let passed = self.intake.pass(Instant::now());
             if let Ok(Passed::Frame(frame)) = passed {
                 turn.made_progress();
+                for _ in 1..COST {
+                    if let Poll::Ready(more) = coop::poll_proceed(task) {
+                        more.made_progress();
+                    }
+                }
                 return Poll::Ready(Ok(frame));
             }
             // Given back before reads and timers take their own.
@@ -98,18 +106,19 @@ mod tests {
 
     use muster_link::limits::MESSAGE_MAX;
 
+    use super::super::intake::RUSH;
     use super::*;
 
     /// A text of one byte, with a mask of zeros.
     const FRAME: [u8; 7] = [0x81, 0x81, 0, 0, 0, 0, b'x'];
 
     #[tokio::test]
-    async fn a_flood_gives_way_and_what_a_real_device_says_in_one_go_passes_in_one_turn() {
+    async fn a_flood_gives_way_after_a_few_dozen_frames() {
         let mut gate = Gate::new(Unfinished::default());
         gate.widen(MESSAGE_MAX);
         gate.intake.push(&FRAME.repeat(1000));
         let mut turns = Vec::new();
-        while turns.iter().sum::<usize>() < 1000 {
+        while turns.iter().sum::<usize>() < RUSH as usize {
             let passed = poll_fn(|task| {
                 let mut passed = 0;
                 while let Poll::Ready(frame) = gate.poll_frame(task, |_, _| Poll::Pending) {
@@ -120,9 +129,9 @@ mod tests {
             });
             turns.push(passed.await);
         }
-        assert!(turns.iter().all(|passed| *passed <= 128), "{turns:?}");
-        // A recorded NervesHubLink 2.5.2 says 101 percents.
-        assert!(turns[0] > 101, "{turns:?}");
+        assert!(turns.iter().all(|passed| *passed <= 32), "{turns:?}");
+        // None is a pause: what a recorded device says in one go, 101 percents, passes as fast as the others let it.
+        assert!(turns.len() <= RUSH as usize / 30, "{turns:?}");
     }
 
     #[tokio::test]

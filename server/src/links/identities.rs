@@ -19,10 +19,10 @@ use crate::platform::sweep::Sweep;
 const WAITING_MAX: usize = 4096;
 /// Look-ups of one statement.
 const BATCH_MAX: usize = 1024;
-/// A batch this large is a herd, …
-const HERD: usize = 8;
+/// A batch this large is a herd: what a thousand connects a second bring while one look-up is under way, …
+const HERD: usize = 4;
 /// … for which the next look-up begins this much after the last.
-const GATHER: Duration = Duration::from_millis(25);
+const GATHER: Duration = Duration::from_millis(40);
 /// Introductions at once.
 const INTRODUCTIONS: usize = 4;
 /// Signatures that may wait to be checked, …

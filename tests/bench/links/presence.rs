@@ -40,9 +40,15 @@ pub async fn count_statements(db: &PgPool) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Statements that Postgres was asked so far, ours left out.
-pub async fn statements(db: &PgPool) -> anyhow::Result<i64> {
-    let sql = "SELECT coalesce(sum(calls), 0)::bigint FROM pg_stat_statements WHERE query NOT LIKE '%/* bench */%'
-               AND query NOT LIKE '%pg_stat_statements%'";
-    Ok(sqlx::query_scalar(sql).fetch_one(db).await?)
+/// Begins to count anew.
+pub async fn count_anew(db: &PgPool) -> anyhow::Result<()> {
+    sqlx::query("SELECT pg_stat_statements_reset()").execute(db).await?;
+    Ok(())
+}
+
+/// Statements that Postgres was asked since the count began, ours left out; the commonest first.
+pub async fn statements(db: &PgPool) -> anyhow::Result<Vec<(i64, String)>> {
+    let sql = "SELECT calls, left(regexp_replace(query, '\\s+', ' ', 'g'), 100) FROM pg_stat_statements
+               WHERE query NOT LIKE '%/* bench */%' AND query NOT LIKE '%pg_stat_statements%' ORDER BY calls DESC";
+    Ok(sqlx::query_as(sql).fetch_all(db).await?)
 }

@@ -15,6 +15,8 @@ use super::{Bench, per_link, presence};
 const DOWN: Duration = Duration::from_secs(3);
 /// How long memory has to be given back.
 const GIVEN_BACK: Duration = Duration::from_secs(20);
+/// Statements of a storm that are shown.
+const COMMONEST: usize = 12;
 /// What an answer of the database that did not come in time leaves in the log.
 const TIMEOUTS: [&str; 2] = ["pool timed out", "statement timeout"];
 
@@ -66,11 +68,12 @@ impl Bench<'_> {
         let server = Server::start_at(&dir, &addrs).await?;
         let (log, db) = (server.log(), server.database().await?);
         let listening_ns = listening.await??;
-        let before = presence::statements(&db).await?;
+        presence::count_anew(&db).await?;
         let joined = swarm.joined().await?;
         presence::until_connected(&db, self.links).await?;
         let right_ns = now_ns();
-        let statements = presence::statements(&db).await? - before;
+        let asked = presence::statements(&db).await?;
+        let statements = asked.iter().map(|(calls, _)| calls).sum();
         let mut timeouts = 0;
         for text in TIMEOUTS {
             timeouts += log.count(text)?;
@@ -82,6 +85,9 @@ impl Bench<'_> {
             since(joined.last_join_ns),
             since(right_ns)
         ));
+        for (calls, text) in asked.iter().take(COMMONEST) {
+            note(format_args!("{calls:>6} {text}"));
+        }
         let storm = Storm {
             seconds: since(joined.last_join_ns.max(right_ns)),
             statements,

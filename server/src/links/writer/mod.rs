@@ -33,8 +33,8 @@ use crate::platform::sweep::Sweep;
 const WAITING_MAX: usize = 16_384;
 /// Entries of one transaction.
 const BATCH_MAX: usize = 1024;
-/// A batch this large is a storm, …
-const STORM: usize = 32;
+/// A batch this large is a storm: what a thousand joins a second bring while one batch is written, …
+const STORM: usize = 8;
 /// … in which a batch begins this much after the last.
 const GATHER: Duration = Duration::from_millis(100);
 /// How often last words are written.
