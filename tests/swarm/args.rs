@@ -165,7 +165,7 @@ pub struct Run {
     pub firmware_version: String,
     /// Read commands from standard input, one a line: `down` drops every connection, `up` dials again, `full` dials without
     /// the sessions that --resume keeps and `resume` with them, `all` lets all dial at the same time, `beats` tells of heartbeats now,
-    /// `quiet` ends health reports, `quit` ends; so does the end of the input
+    /// `quiet` holds health reports back and `loud` does not, `quit` ends; so does the end of the input
     #[arg(long)]
     pub commands: bool,
 }

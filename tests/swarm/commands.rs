@@ -44,8 +44,8 @@ pub async fn read(mode: watch::Sender<Mode>, fleet: &Fleet) {
                 output::line(&fleet.tally.beats());
                 continue;
             }
-            "quiet" => {
-                fleet.quiet.store(true, Ordering::Relaxed);
+            "quiet" | "loud" => {
+                fleet.quiet.store(line.trim() == "quiet", Ordering::Relaxed);
                 continue;
             }
             "quit" => break,
