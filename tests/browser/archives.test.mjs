@@ -44,7 +44,7 @@ testEachView('an unsigned archive is refused with a sentence', async ({ page, pr
 }, () => options);
 
 testEachView('a release hands it out, and it cannot be deleted meanwhile', async ({ page, view, problems }) => {
-  await page.goto(`${HOME}/deployments/new`);
+  await page.goto(`${HOME}/new-deployment`);
   await page.getByLabel('Name').fill(`all ${view.name}`);
   await page.getByLabel('Firmware').selectOption({ index: 1 });
   await page.getByLabel('Code at each connect').fill('Toolshed.hi()');
