@@ -3,9 +3,9 @@
 use serde_json::json;
 use sqlx::PgConnection;
 
-use super::{ChangeError, store};
+use super::{ChangeError, act, news, store};
 use crate::accounts::Role;
-use crate::audit::{self, Act, Subject};
+use crate::audit;
 use crate::devices::model::Device;
 use crate::platform::events::{self, News, kind};
 use crate::platform::{Platform, db};
@@ -43,23 +43,10 @@ pub async fn hand_over(
         (to, "device.moved_here", json!({ "from": name(from) }), kind::EDITED),
     ];
     for (product, action, detail, kind) in sides {
-        let act = Act {
-            org_id: product.org().id().0,
-            actor: product.org().actor(),
-            action,
-            subject: Subject {
-                kind: "device",
-                id: Some(device.id.0),
-                name: &device.identifier,
-            },
-            detail,
-        };
-        audit::record(conn, platform, act).await?;
+        audit::record(conn, platform, act(product.org(), device, action, detail)).await?;
         let news = News {
-            kind,
-            org_id: product.org().id().0,
             product_id: Some(product.id().0),
-            subject_id: device.id.0,
+            ..news(product.org(), device, kind)
         };
         events::publish(conn, now, &[news]).await?;
     }
